@@ -1,0 +1,48 @@
+"""The Voice Context Protocol, version 0.5: read, check and write the record of one voice call.
+
+    report = vcp.validate(text, now=datetime.now(UTC))
+    if report.ok:
+        store(report.message.to_json(), vcp.checksum(report.message))
+
+Needs pydantic and nothing else; reads no clock, no settings and no network.
+"""
+
+from vcp.checksum import canonical_json, checksum, jcs
+from vcp.errors import (
+    ERROR_NAMES,
+    FIELD_TYPE_MISMATCH,
+    IMPLEMENTATION,
+    PROVIDER_MAPPING_FAILED,
+    REQUIRED_FIELD_MISSING,
+    SCHEMA_VALIDATION_FAILED,
+    VERSION_MIGRATION_FAILED,
+    ErrorObject,
+    MappingError,
+    SchemaError,
+    VCPError,
+)
+from vcp.gap import perception_gap
+from vcp.models import VCPMessage, field_type
+from vcp.validate import Report, validate
+
+__all__ = [
+    "ERROR_NAMES",
+    "FIELD_TYPE_MISMATCH",
+    "IMPLEMENTATION",
+    "PROVIDER_MAPPING_FAILED",
+    "REQUIRED_FIELD_MISSING",
+    "SCHEMA_VALIDATION_FAILED",
+    "VERSION_MIGRATION_FAILED",
+    "ErrorObject",
+    "MappingError",
+    "Report",
+    "SchemaError",
+    "VCPError",
+    "VCPMessage",
+    "canonical_json",
+    "checksum",
+    "field_type",
+    "jcs",
+    "perception_gap",
+    "validate",
+]

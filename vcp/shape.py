@@ -1,0 +1,128 @@
+"""The schema as a tree of fields, read off the pydantic models: look-up by path, and document order.
+
+Knows nothing of any single field; `vcp.models` says which models there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from types import NoneType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, TypeAdapter
+
+from vcp.scalars import JsonObject, JsonValue, Path
+
+Kind = Literal["model", "map", "list", "free", "timestamp", "value"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One place of the schema.
+
+    `hint` is its type with constraints, never optional. A model has `fields` by wire name, and
+    `synonyms` for the attribute names that differ from it; a map has `keys` (None: any) and `item`; a
+    list has `item`. `tagged` marks a place that may hold a bare word instead of the model.
+    """
+
+    kind: Kind
+    hint: Any
+    fields: Mapping[str, Shape] = field(default_factory=dict)
+    synonyms: Mapping[str, str] = field(default_factory=dict)
+    keys: frozenset[str] | None = None
+    item: Shape | None = None
+    tagged: bool = False
+
+    @cached_property
+    def adapter(self) -> TypeAdapter[Any]:
+        """Validates and normalises a value of this place."""
+        return TypeAdapter(self.hint)
+
+    @cached_property
+    def _positions(self) -> Mapping[str, int]:
+        return {name: position for position, name in enumerate(self.fields)}
+
+    def wire_name(self, key: str) -> str:
+        """The name a key is written under: `from` for `from_`, any other key as it is."""
+        return self.synonyms.get(key, key)
+
+    def child(self, part: str | int) -> Shape | None:
+        """The place one step below, None when the schema has none.
+
+        In a map `*` stands for each key; below a free-form object everything is allowed.
+        """
+        if self.kind == "free":
+            return ANYTHING
+        if self.kind == "list":
+            return self.item if isinstance(part, int) else None
+        if self.kind == "map":
+            return self.item if self.keys is None or part in self.keys or part == "*" else None
+        return self.fields.get(str(part))
+
+    def order(self, path: Path) -> tuple[tuple[int, int, str], ...]:
+        """Sort key for document order: schema fields as declared, then other keys by name."""
+        key: list[tuple[int, int, str]] = []
+        place: Shape | None = self
+        for part in path:
+            if isinstance(part, int):
+                key.append((0, part, ""))
+            elif place is not None and part in place._positions:
+                key.append((0, place._positions[part], ""))
+            else:
+                key.append((1, 0, part))
+            place = place.child(part) if place is not None else None
+        return tuple(key)
+
+
+ANYTHING = Shape("free", JsonValue)
+
+
+def find(root: Shape, path: str) -> Shape | None:
+    """The place of a dotted path below `root`; None for an unknown field, a list index or an empty step."""
+    place: Shape | None = root
+    for name in path.split("."):
+        place = place.child(name) if place is not None and name else None
+    return place
+
+
+def shape_of(hint: Any) -> Shape:
+    """The tree of a model class or of any type that a field of a model may have."""
+    bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    if isinstance(bare, type) and issubclass(bare, BaseModel):
+        return _model(bare)
+    origin, args = get_origin(bare), get_args(bare)
+    if origin is dict:
+        return _map(hint, *args)
+    if origin is list:
+        return Shape("list", hint, item=shape_of(args[0]))
+    if origin is Union:
+        record = shape_of(args[1])
+        return Shape("model", hint, fields=record.fields, synonyms=record.synonyms, tagged=True)
+    return Shape("timestamp" if bare is datetime else "value", hint)
+
+
+def _map(hint: Any, key_hint: Any, item_hint: Any) -> Shape:
+    if item_hint is Any:
+        return Shape("free", JsonObject)
+    keys = frozenset(get_args(key_hint)) if get_origin(key_hint) is Literal else None
+    return Shape("map", hint, keys=keys, item=shape_of(item_hint))
+
+
+def _model(model: type[BaseModel]) -> Shape:
+    hints = get_type_hints(model, include_extras=True)
+    names = {name: info.alias or name for name, info in model.model_fields.items()}
+    return Shape(
+        "model",
+        model,
+        fields={wire: shape_of(_without_none(hints[name])) for name, wire in names.items()},
+        synonyms={name: wire for name, wire in names.items() if name != wire},
+    )
+
+
+def _without_none(hint: Any) -> Any:
+    union = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    args = get_args(union)
+    return args[0] if len(args) == 2 and args[1] is NoneType else hint
