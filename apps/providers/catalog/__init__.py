@@ -1,0 +1,49 @@
+"""Reads the catalogue: one TOML file a provider, and the samples beside them. Pure but for reading those files."""
+
+import json
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from apps.providers.engine.spec import ProviderSpec, first_problem
+
+FOLDER = Path(__file__).parent
+
+
+class CatalogError(Exception):
+    """A catalogue file that cannot be used; the text names file, place and problem."""
+
+
+def slugs() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+@cache
+def load(slug: str) -> ProviderSpec:
+    """The provider of `<slug>.toml`. Raises CatalogError."""
+    return parse((FOLDER / f"{slug}.toml").read_text(), f"{slug}.toml")
+
+
+def parse(text: str, name: str) -> ProviderSpec:
+    try:
+        spec = ProviderSpec.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise CatalogError(f"{name}: {error}") from error
+    except ValidationError as error:
+        raise CatalogError(f"{name}: {first_problem(error)}") from error
+    if f"{spec.slug}.toml" != name:
+        raise CatalogError(f"{name}: slug {spec.slug!r} must be the file's name")
+    return spec
+
+
+def samples(slug: str) -> dict[str, Any]:
+    """The recorded or documented payloads of a provider by file name, without the expected messages beside them."""
+    folder = FOLDER / "samples" / slug
+    return {
+        path.stem: json.loads(path.read_bytes())
+        for path in sorted(folder.glob("*.json"))
+        if not path.name.endswith(".expected.json")
+    }

@@ -1,0 +1,331 @@
+"""All fragments of one call as one VCP message; the same result in whatever order the events arrived.
+
+Events are laid over each other by rank, then the provider's clock, then the body's digest. Observed beats derived beats
+default, what is absent never overwrites, lists are replaced whole. Outcome, duration, gap and headline are worked
+out from
+the merged call. Provider facts stay outside: they are rules and decision tables.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+from apps.providers.engine.conditions import Decision
+from apps.providers.engine.mapping import DEFAULT, DERIVED, OBSERVED, Fragment, Mapping, Value
+from apps.providers.engine.paths import MISSING, copied, fill, put, says_nothing
+from apps.providers.engine.spec import ARTIFACT_TARGETS, STAGES, Stage
+from apps.providers.engine.transforms import to_iso
+from vcp.gap import perception_gap
+
+Json = Any
+STRENGTH = {DEFAULT: 0, DERIVED: 1, OBSERVED: 2}
+STATUS = "outcomes.objective.status"
+START, END, DURATION = "call.start_time", "call.end_time", "call.duration_sec"
+MAX_HEADLINE = 120
+# Words that stand where a number would: a pseudonym of them would make one person of all hidden callers.
+NO_CALLER = frozenset({"anonymous", "restricted", "private", "unavailable", "unknown", "blocked", "withheld"})
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of a call, as stored: its fragment and what orders it."""
+
+    fragment: Fragment
+    name: str
+    rank: int
+    opens_call: bool
+    proves: Stage | None
+    occurred_at: str | None
+    digest: str
+    received_at: datetime
+    payload_ref: str = ""
+    failures: tuple[str, ...] = ()
+
+    @property
+    def order(self) -> tuple[int, str, str]:
+        return self.rank, self.occurred_at or "", self.digest
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a message says beside the payloads. `pseudonym` turns a telephone number into a keyed one."""
+
+    provider: str
+    provider_name: str
+    call_id: str
+    retention_policy: str
+    pseudonym: Callable[[str], str]
+
+
+@dataclass
+class Folded:
+    """The message as plain JSON, without checksum and processing times; `ready_made` when its sender wrote it whole."""
+
+    message: dict[str, Json]
+    stage: Stage
+    unseen: list[dict[str, Json]] = field(default_factory=list)
+    ready_made: bool = False
+
+
+def fold(events: Iterable[Event], mapping: Mapping, context: Context) -> Folded | None:
+    """One message of a call's events, or None while no event among them may open the call."""
+    ordered = sorted(events, key=lambda event: event.order)
+    if not any(event.opens_call for event in ordered):
+        return None
+    whole = next((event for event in reversed(ordered) if event.fragment.message is not None), None)
+    if whole is not None:
+        # A ready-made message stands for itself; nothing is worked out for its sender.
+        return Folded(dict(whole.fragment.message or {}), _stage(ordered), ready_made=True)
+    merged = _Merged(ordered, mapping, context)
+    return Folded(merged.message(), merged.stage, merged.unseen)
+
+
+def _stage(events: Sequence[Event]) -> Stage:
+    proven = [STAGES.index(event.proves) for event in events if event.proves]
+    return STAGES[max(proven, default=0)]
+
+
+class _Merged:
+    """The merged call while its message is being built; the steps of `message` are in the order they depend on."""
+
+    def __init__(self, events: Sequence[Event], mapping: Mapping, context: Context) -> None:
+        self.events = events
+        self.mapping = mapping
+        self.context = context
+        self.stage = _stage(events)
+        self.values: dict[str, Value] = {}
+        self.facts: dict[str, Json] = {}
+        self.data: dict[str, Json] = {}
+        self.history: list[str] = []
+        self.problems: list[str] = sorted({text for event in events for text in event.failures})
+        self.unseen: list[dict[str, Json]] = []
+        for event in events:
+            self._lay_over(event.fragment)
+
+    def _lay_over(self, fragment: Fragment) -> None:
+        for target, value in fragment.values.items():
+            there = self.values.get(target)
+            if there is None or STRENGTH[value.basis] >= STRENGTH[there.basis]:
+                self.values[target] = value
+        self.facts |= fragment.facts
+        overlay(self.data, fragment.data)
+
+    # --- reading and adding ---------------------------------------------------------------------------
+
+    def get(self, target: str) -> Json:
+        value = self.values.get(target)
+        return None if value is None else value.value
+
+    def observed(self, target: str) -> Json:
+        value = self.values.get(target)
+        return value.value if value is not None and value.basis == OBSERVED else None
+
+    def add(self, target: str, value: Json, basis: str = DERIVED) -> None:
+        """Set a target that is still open."""
+        if value is not None and target not in self.values:
+            self.values[target] = Value(basis, None, value)
+
+    # --- the message ------------------------------------------------------------------------------------
+
+    def message(self) -> dict[str, Json]:
+        for decision in self.mapping.spec.decisions:
+            self._decide(decision)
+        self._times()
+        self._medium()
+        self._caller()
+        self.add(STATUS, "unknown", DEFAULT)
+        self._gap()
+        self._words_for_people()
+        payload = self._payload()
+        self._finish_roles(payload)
+        return {
+            "vcp_version": "0.5",
+            "vcp_payload": payload,
+            "audit": {
+                "received_at": to_iso(self._first_received()),
+                "schema_version": "0.5",
+                "validation_errors": self.problems,
+            },
+        }
+
+    def _decide(self, decision: Decision) -> None:
+        def read(path: str) -> Json:
+            return self.facts.get(path, MISSING)
+
+        value, held = decision.decide(read)
+        word = decision.unseen_word(read)
+        if word is not None:
+            self.unseen.append({"source": decision.vocabulary, "word": word[:100]})
+        if decision.target not in self.values and value is not None:
+            # What a table says is read from the provider's words: as good as told, no guess of ours.
+            self.values[decision.target] = Value(OBSERVED if held else DEFAULT, None, value)
+
+    def _first_received(self) -> datetime:
+        return min(event.received_at for event in self.events)
+
+    def _times(self) -> None:
+        start, end, duration = self.observed(START), self.observed(END), self.observed(DURATION)
+        if start is None and end is not None and duration is not None:
+            self._infer(START, to_iso(_moment(end) - timedelta(seconds=duration)))
+        clocks = sorted(event.occurred_at for event in self.events if event.occurred_at)
+        if clocks:
+            self._infer(START, clocks[0])
+        if START not in self.values:
+            self._infer(START, to_iso(self._first_received()))
+            self.history.append("start_time_unknown")
+        if end is None and self.mapping.spec.end_from_duration and start and duration is not None:
+            self._infer(END, to_iso(_moment(start) + timedelta(seconds=duration)))
+        self._check_end()
+        if start is not None and self.observed(END) is not None:
+            self.add(DURATION, _seconds_between(start, self.observed(END)))
+
+    def _check_end(self) -> None:
+        end = self.get(END)
+        if end is not None and _moment(end) < _moment(self.get(START)):
+            # Left out whichever event brought it, so the message is the same in every order.
+            del self.values[END]
+            self.problems.append("X1: end_time is before start_time; end_time left out")
+
+    def _infer(self, target: str, value: Json) -> None:
+        self.add(target, value, DERIVED)
+
+    def _medium(self) -> None:
+        if self.get("call.direction") is not None:
+            self.add("call.channel", "phone")
+
+    def _caller(self) -> None:
+        side = {"inbound": "call.from", "outbound": "call.to"}.get(self.get("call.direction") or "")
+        number = self.get(side) if side else None
+        if number and number.strip().lower() not in NO_CALLER:
+            self.add("call.caller_id", self.context.pseudonym(number), OBSERVED)
+
+    def _gap(self) -> None:
+        score = self.get("outcomes.user_satisfaction_score")
+        gap = perception_gap([] if score is None else [score], self.get(STATUS))
+        self.add("outcomes.perception_gap", gap or dict(_NOT_ASSESSED), OBSERVED)
+
+    def _words_for_people(self) -> None:
+        summary = self.get("hcr.summary")
+        self.add("hcr.headline", _first_sentence(summary) if summary else self._plain_headline(), OBSERVED)
+        duration = self.get(DURATION)
+        self.add("outcomes.objective.metrics.aht_sec", duration, OBSERVED)
+        self.add("hcr.impact_metrics.aht_sec", duration, OBSERVED)
+
+    def _plain_headline(self) -> str:
+        direction = self.get("call.direction")
+        words = [self.context.provider_name, direction, "call"] if direction else [self.context.provider_name, "call"]
+        if self.stage == "in_progress":
+            return " ".join([*words, "in progress"])
+        text = f"{' '.join(words)}: {self.get(STATUS)}"
+        reason = self.get("outcomes.objective.metrics.disconnect_reason")
+        return f"{text} ({reason})"[:MAX_HEADLINE] if reason else text
+
+    def _payload(self) -> dict[str, Json]:
+        slug, call_id = self.context.provider, self.context.call_id
+        payload: dict[str, Json] = {}
+        # Shallow targets first: a deeper one then fills what the shallower left open.
+        stars = []
+        for target in sorted(self.values, key=lambda name: (name.count("."), name)):
+            if "*" in target:
+                stars.append(target)
+            elif target not in ARTIFACT_TARGETS:
+                put(payload, target, self.values[target].value)
+        for target in stars:
+            if not _put_each(payload, target.split("."), self.values[target].value):
+                del self.values[target]  # nothing there to put it in: it is no part of the message
+        put(payload, "call.call_id", call_id)
+        put(payload, "call.session_id", call_id)
+        put(payload, "call.provider", slug)
+        put(payload, f"custom.provider_specific.{slug}.data", self.data)
+        put(payload, "artifacts.provider_raw_payload_ref", self.events[-1].payload_ref or None)
+        put(
+            payload,
+            "model_selection",
+            {"policy_id": f"{slug}_default", "resolved_at": self.get(START), "roles": {}},
+        )
+        put(payload, "outcomes.model_outcome_attribution", {"roles": {}, "kpis": {}})
+        put(payload, "hcr", {"audience": "system", "outcome_status": self.get(STATUS)})
+        put(payload, "provenance", self._provenance(slug))
+        return payload
+
+    def _provenance(self, slug: str) -> dict[str, Json]:
+        inferred = [f"inferred:{target}" for target in sorted(self.values) if self.values[target].basis == DERIVED]
+        names = list(dict.fromkeys(event.name for event in self.events))
+        return {
+            "source_system": f"{slug}_webhook_api",
+            "created_at": to_iso(self._first_received()),
+            "created_by": f"{slug}_webhook_processor",
+            "transformation_history": [
+                f"received_from_{slug}_webhook",
+                *(f"event:{name}" for name in names),
+                "mapped_to_vcp_v0.5",
+                *self.history,
+                *inferred,
+            ],
+            "data_retention_policy": self.context.retention_policy,
+            "compliance_flags": [],
+        }
+
+    def _finish_roles(self, payload: dict[str, Json]) -> None:
+        """An attributed role needs minutes: those of the call where the provider tells none of its own."""
+        minutes = Decimal(self.get(DURATION) or 0) / 60
+        for role in payload["outcomes"]["model_outcome_attribution"]["roles"].values():
+            fill(role, "minutes", float(minutes.quantize(Decimal("0.0001"), ROUND_HALF_UP)))
+
+
+_NOT_ASSESSED: dict[str, Json] = {"gap_score": 0.0, "gap_class": "aligned", "factors": ["not_assessed"]}
+
+
+def _put_each(node: Json, keys: list[str], value: Json) -> bool:
+    """`a.*.b`: fill b in every object below a; False when there is none."""
+    for number, key in enumerate(keys):
+        if not isinstance(node, dict):
+            return False
+        if key == "*":
+            rest = keys[number + 1 :]
+            filled = [_put_each(inner, rest, value) for inner in node.values()]
+            return any(filled)
+        if number == len(keys) - 1:
+            fill(node, key, value)
+            return True
+        node = node.get(key)
+    return False
+
+
+def overlay(under: dict[str, Json], over: dict[str, Json]) -> None:
+    """Lay `over` on `under` in place: objects key by key, anything else replaced whole, empty values never."""
+    for key, value in over.items():
+        if says_nothing(value):
+            continue
+        there = under.get(key)
+        if isinstance(there, dict) and isinstance(value, dict):
+            overlay(there, value)
+        else:
+            # A copy of the containers: a later event must not write into an earlier event's fragment.
+            under[key] = copied(value)
+
+
+def sort_keys(value: Json) -> Json:
+    """The same JSON with the keys of every object in order, so that equal content gives equal bytes."""
+    if isinstance(value, dict):
+        return {key: sort_keys(value[key]) for key in sorted(value)}
+    if isinstance(value, list):
+        return [sort_keys(item) for item in value]
+    return value
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _seconds_between(start: str, end: str) -> int:
+    milliseconds = (_moment(end) - _moment(start)) // timedelta(milliseconds=1)
+    return int((Decimal(milliseconds) / 1000).to_integral_value(ROUND_HALF_UP))
+
+
+def _first_sentence(text: str) -> str:
+    line = text.strip().splitlines()[0].strip()
+    sentence = line.split(". ", 1)[0].rstrip(".")
+    return sentence if len(sentence) <= MAX_HEADLINE else sentence[: MAX_HEADLINE - 1].rstrip() + "…"

@@ -1,0 +1,288 @@
+"""From one verified payload to its fragment: what this event tells of its call, and a report of how it was read.
+
+A fragment is small JSON and is stored with the delivery. It outlives the raw body, so a message can be folded
+again at any time from fragments alone.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from apps.providers.engine import transforms
+from apps.providers.engine.conditions import holds
+from apps.providers.engine.errors import MappingError, TransformError
+from apps.providers.engine.paths import MISSING, compile_path, first_key, says_nothing, to_jsonpath, without
+from apps.providers.engine.redact import compile_patterns
+from apps.providers.engine.spec import ARTIFACT_TARGETS, UNKNOWN_EVENT, EventSpec, MappingSpec, RuleSpec
+from vcp.models import field_type
+
+Json = Any
+# How a value came to be. A stronger basis is never overwritten by a weaker one.
+OBSERVED, DERIVED, DEFAULT = "observed", "derived", "default"
+MAX_EVENT_NAME = 100
+MAX_CALL_ID = 255
+
+
+@dataclass
+class Value:
+    """A value with its basis and the number of the rule that gave it (position in the mapping version)."""
+
+    basis: str
+    rule: int | None
+    value: Json
+
+    def to_json(self) -> list[Json]:
+        return [self.basis, self.rule, self.value]
+
+
+@dataclass
+class Fragment:
+    """What one event tells: target values, the words that decision tables read, and what no rule used."""
+
+    values: dict[str, Value] = field(default_factory=dict)
+    facts: dict[str, Json] = field(default_factory=dict)
+    data: dict[str, Json] = field(default_factory=dict)
+    # A ready-made message instead of all the above.
+    message: dict[str, Json] | None = None
+
+    def to_json(self) -> dict[str, Json]:
+        stored: dict[str, Json] = {
+            "values": {target: value.to_json() for target, value in self.values.items()},
+            "facts": self.facts,
+            "data": self.data,
+        }
+        return {"message": self.message} if self.message is not None else stored
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Json]) -> "Fragment":
+        values = {target: Value(*parts) for target, parts in stored.get("values", {}).items()}
+        return cls(values, stored.get("facts", {}), stored.get("data", {}), stored.get("message"))
+
+
+@dataclass
+class Report:
+    """How the rules fared. `used` and `missing` hold rule numbers; `failed` tells path and reason."""
+
+    used: list[int] = field(default_factory=list)
+    missing: list[int] = field(default_factory=list)
+    defaulted: list[int] = field(default_factory=list)
+    failed: list[dict[str, Json]] = field(default_factory=list)
+    unseen: list[dict[str, Json]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a payload says it is: the provider's event name, its row in the event table, call id, the event's own
+    time."""
+
+    event: str
+    spec: EventSpec
+    call_id: str | None
+    occurred_at: str | None
+
+
+@dataclass(frozen=True)
+class _CompiledRule:
+    number: int
+    spec: RuleSpec
+    get: Callable[[Json], Json]
+    convert: Callable[[Json], Json]
+    adapter: TypeAdapter[Any] | None
+
+
+class Mapping:
+    """A MappingSpec made ready to run. Thread-safe: it holds no state of a payload."""
+
+    def __init__(self, spec: MappingSpec) -> None:
+        self.spec = spec
+        self._rules = [_compile_rule(number, rule) for number, rule in enumerate(spec.rules)]
+        self._by_event: dict[str, list[tuple[str, list[_CompiledRule]]]] = {}
+        self._facts = {path: compile_path(path) for decision in spec.decisions for path in decision.paths()}
+        self._used_keys = self._keys_used()
+        self._redact = [(part.when, compile_patterns(part.paths)) for part in spec.redact]
+        self._clock = transforms.Epoch(unit="auto")
+
+    def rule(self, number: int) -> RuleSpec:
+        return self.spec.rules[number]
+
+    # --- before storing ---------------------------------------------------------------------------------
+
+    def redact(self, body: bytes, payload: Json) -> bytes:
+        """The body without the secrets that the mapping names; the very same object when there are none."""
+        for when, redactor in self._redact:
+            if not when or holds(when, payload):
+                body = redactor(body)
+        return body
+
+    def identify(self, payload: Json) -> Identity:
+        """What the payload says it is; an unnamed event is `unknown` and gets stored."""
+        payload = self._with_aliases(payload)
+        name = self._event_name(payload)
+        call_id = self._first(self.spec.read.call_id, payload)
+        if isinstance(call_id, bool) or not isinstance(call_id, str | int):
+            call_id = None
+        return Identity(
+            name, self.spec.event_spec(name), None if call_id is None else str(call_id), self._time(payload)
+        )
+
+    def _event_name(self, payload: Json) -> str:
+        for row in self.spec.read.classify:
+            if holds(row.when, payload):
+                return row.event
+        name = self._first(self.spec.read.event, payload)
+        return name[:MAX_EVENT_NAME] if isinstance(name, str) else UNKNOWN_EVENT
+
+    def _first(self, paths: Sequence[str], payload: Json) -> Json:
+        found = (compile_path(path)(payload) for path in paths)
+        return next((value for value in found if value is not MISSING), None)
+
+    def _time(self, payload: Json) -> str | None:
+        for path in self.spec.read.occurred_at:
+            value = compile_path(path)(payload)
+            for read in (self._clock, transforms.IsoTime()):
+                try:
+                    return str(read(value))
+                except TransformError:
+                    continue
+        return None
+
+    def _with_aliases(self, payload: Json) -> Json:
+        if not isinstance(payload, dict) or not any(old in payload for old in self.spec.read.aliases):
+            return payload
+        renamed = {key: value for key, value in payload.items() if key not in self.spec.read.aliases}
+        for old, new in self.spec.read.aliases.items():
+            if old in payload:
+                renamed.setdefault(new, payload[old])
+        return renamed
+
+    # --- mapping ----------------------------------------------------------------------------------------
+
+    def apply(self, payload: Json) -> tuple[Identity, Fragment, Report]:
+        """Map one payload. Raises MappingError when a required part is absent or cannot be read."""
+        payload = self._with_aliases(payload)
+        identity = self.identify(payload)
+        if self.spec.format == "vcp":
+            return identity, Fragment(message=payload), Report()
+        self._check_required(identity, payload)
+        fragment, report = Fragment(), Report()
+        for target, rules in self._targets(identity.event):
+            self._fill(target, rules, payload, fragment, report)
+        fragment.facts = {path: value for path, get in self._facts.items() if not says_nothing(value := get(payload))}
+        fragment.data = self._leftovers(payload)
+        return identity, fragment, report
+
+    def _check_required(self, identity: Identity, payload: Json) -> None:
+        if not isinstance(payload, dict):
+            raise MappingError("VCP_E004", "the payload is no JSON object", path="$")
+        for path in identity.spec.required:
+            if compile_path(path)(payload) is MISSING:
+                raise MappingError("VCP_E005", f"{path} is missing; {identity.event} needs it", path=to_jsonpath(path))
+        if identity.call_id is not None and len(identity.call_id) > MAX_CALL_ID:
+            raise MappingError(
+                "VCP_E001",
+                f"the call id is longer than {MAX_CALL_ID} characters",
+                path=self.spec.read.call_id[0],
+            )
+
+    def _targets(self, event: str) -> list[tuple[str, list[_CompiledRule]]]:
+        targets = self._by_event.get(event)
+        if targets is None:
+            grouped: dict[str, list[_CompiledRule]] = {}
+            for rule in self._rules:
+                if rule.spec.applies_to(event):
+                    grouped.setdefault(rule.spec.target, []).append(rule)
+            targets = list(grouped.items())
+            if len(self._by_event) < 1000:  # names come from outside: remember only so many
+                self._by_event[event] = targets
+        return targets
+
+    def _fill(self, target: str, rules: list[_CompiledRule], payload: Json, fragment: Fragment, report: Report) -> None:
+        for rule in rules:
+            value = rule.get(payload)
+            basis = DERIVED if rule.spec.inferred else OBSERVED
+            if value is MISSING:
+                report.missing.append(rule.number)
+            else:
+                value, basis = self._convert(rule, value, basis, report)
+            if value is not MISSING:
+                fragment.values[target] = Value(basis, rule.number, value)
+                (report.defaulted if basis == DEFAULT else report.used).append(rule.number)
+                return
+        self._fall_back(target, rules, fragment, report)
+
+    def _convert(self, rule: _CompiledRule, value: Json, basis: str, report: Report) -> tuple[Json, str]:
+        try:
+            converted = rule.convert(value)
+            # Objects may be filled by other rules; they are checked with the whole message.
+            if converted is not MISSING and rule.adapter is not None and not isinstance(converted, dict):
+                rule.adapter.validate_python(converted)
+        except transforms.UnseenWord as unseen:
+            report.unseen.append({"source": rule.spec.source, "word": str(unseen.word)[:100]})
+            return unseen.default, DEFAULT
+        except (TransformError, ValidationError, RecursionError) as error:
+            self._fail(rule, error, report)
+            return MISSING, basis
+        return converted, basis
+
+    def _fail(self, rule: _CompiledRule, error: Exception, report: Report) -> None:
+        reason = "does not fit the target's type" if isinstance(error, ValidationError) else str(error)
+        if rule.spec.required:
+            raise MappingError(
+                "VCP_E004",
+                f"{rule.spec.source}: {reason}",
+                path=to_jsonpath(rule.spec.source),
+                rule=rule.spec.describe(),
+            ) from error
+        report.failed.append(
+            {
+                "rule": rule.number,
+                "path": to_jsonpath(rule.spec.source),
+                "target": rule.spec.target,
+                "error": reason,
+            }
+        )
+
+    def _fall_back(self, target: str, rules: list[_CompiledRule], fragment: Fragment, report: Report) -> None:
+        for rule in rules:
+            if rule.spec.default is not None:
+                fragment.values[target] = Value(DEFAULT, rule.number, rule.spec.default)
+                report.defaulted.append(rule.number)
+                return
+        required = next((rule for rule in rules if rule.spec.required), None)
+        if required is not None:
+            raise MappingError(
+                "VCP_E005",
+                f"{required.spec.source} is missing; {target} needs it",
+                path=to_jsonpath(required.spec.source),
+                rule=required.spec.describe(),
+            )
+
+    # --- what no rule used ------------------------------------------------------------------------------
+
+    def _keys_used(self) -> set[tuple[str, ...]]:
+        read = self.spec.read
+        kept = {rule.source for rule in self.spec.rules if rule.keep}
+        used = [rule.source for rule in self.spec.rules if rule.source not in kept]
+        used += [*read.event, *read.call_id, *self.spec.leftovers.drop]
+        return {tuple(keys) for path in used if (keys := first_key(path))}
+
+    def _leftovers(self, payload: dict[str, Json]) -> dict[str, Json]:
+        rest = without(payload, self._used_keys)
+        lifted: dict[str, Json] = {}
+        for path in self.spec.leftovers.lift:
+            inner = compile_path(path)(rest)
+            if isinstance(inner, dict):
+                lifted |= {key: value for key, value in inner.items() if not says_nothing(value)}
+        lifted_tops = {first_key(path)[0] for path in self.spec.leftovers.lift}
+        for key, value in rest.items():
+            if key not in lifted_tops and not says_nothing(value):
+                lifted.setdefault(key, value)
+        return lifted
+
+
+def _compile_rule(number: int, rule: RuleSpec) -> _CompiledRule:
+    adapter = None if rule.target in ARTIFACT_TARGETS else field_type(rule.target)
+    return _CompiledRule(number, rule, compile_path(rule.source), transforms.build(rule.transform, rule.args), adapter)

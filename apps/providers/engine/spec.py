@@ -1,0 +1,272 @@
+"""What a provider is, as data: the form of a catalogue file and of the database rows that run.
+
+The same models validate what an admin types and read it at run time, so a rule that can be saved is a rule
+that runs. `compile_mapping` in mapping.py turns a MappingSpec into something that runs fast.
+"""
+
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from apps.providers.engine import transforms
+from apps.providers.engine.conditions import Condition, Decision
+from apps.providers.engine.errors import PathError
+from apps.providers.engine.paths import compile_path
+from apps.providers.engine.redact import compile_patterns
+from apps.providers.engine.signatures import Scheme
+from vcp.models import field_type
+
+Disposition = Literal["map", "store", "ignore"]
+Stage = Literal["in_progress", "ended", "analysed"]
+STAGES: tuple[Stage, ...] = ("in_progress", "ended", "analysed")
+EventKind = Literal[
+    "call_started",
+    "call_progress",
+    "call_ended",
+    "call_analyzed",
+    "post_call_transcription",
+    "post_call_audio",
+    "end_of_call_report",
+    "status_update",
+    "conversation_update",
+    "transcript_update",
+    "message",
+    "unknown",
+    "ignored",
+]
+# Targets beside the VCP schema: large parts that are stored on their own and referred to by the message.
+ARTIFACT_TARGETS = {"transcript": "artifacts.transcript_ref"}
+UNKNOWN_EVENT = "unknown"
+
+
+def _valid_path(path: str) -> str:
+    try:
+        compile_path(path)
+    except PathError as error:
+        raise ValueError(str(error)) from error
+    return path
+
+
+def _valid_target(target: str) -> str:
+    if target not in ARTIFACT_TARGETS and field_type(target) is None:
+        raise ValueError(
+            f"target {target!r} is no field of a VCP message (write it as below vcp_payload, for example "
+            f"'call.start_time'; data of the provider's own goes to 'custom.provider_specific.<provider>.data.…')"
+        )
+    return target
+
+
+Path = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_valid_path)]
+Target = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_valid_target)]
+Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RuleSpec(Strict):
+    """One source path to one target path. Rules of one target are tried in their order; the first that yields wins."""
+
+    source: Path
+    target: Target
+    transform: str = "same"
+    args: dict[str, Any] = Field(default_factory=dict)
+    event: str = Field(default="*", min_length=1, max_length=100)
+    default: Any = None
+    required: bool = False
+    inferred: bool = False
+    keep: bool = False
+
+    @model_validator(mode="after")
+    def _transform_fits(self) -> "RuleSpec":
+        if self.transform not in transforms.REGISTRY:
+            known = ", ".join(sorted(transforms.REGISTRY))
+            raise ValueError(f"transform {self.transform!r} does not exist; there are: {known}")
+        try:
+            transforms.build(self.transform, self.args)
+        except ValidationError as error:
+            raise ValueError(f"args of transform {self.transform!r}: {first_problem(error)}") from error
+        return self
+
+    def applies_to(self, event: str) -> bool:
+        return self.event == "*" or self.event == event or fnmatchcase(event, self.event)
+
+    def describe(self) -> str:
+        return f"{self.source} -> {self.target}"
+
+
+class EventSpec(Strict):
+    """A row of the event table. `name` is the provider's word, or a glob over several (`transfer_*`)."""
+
+    name: str = Field(min_length=1, max_length=100)
+    kind: EventKind
+    disposition: Disposition
+    rank: int = Field(default=0, ge=0, le=1000)
+    opens_call: bool = False
+    proves: Stage | None = None
+    required: tuple[Path, ...] = ()
+    optional: tuple[Path, ...] = ()
+    description: str = ""
+    # The whole answer to a request that waits for a decision; VoiceLens observes, it does not steer.
+    answer: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> "EventSpec":
+        if self.opens_call and self.disposition != "map":
+            raise ValueError(f"event {self.name!r} opens a call, so its disposition must be 'map'")
+        return self
+
+
+class NamedEvent(Strict):
+    """Names an event by what its payload looks like, for providers that do not name it."""
+
+    when: dict[Path, Condition]
+    event: str
+
+
+class ReadSpec(Strict):
+    """Where a payload says what it is. Paths of one field are tried in order."""
+
+    event: tuple[Path, ...] = ()
+    classify: tuple[NamedEvent, ...] = ()
+    call_id: tuple[Path, ...] = ()
+    # The provider's clock of the event, as Unix times or ISO texts.
+    occurred_at: tuple[Path, ...] = ()
+    # Old names of top-level members: read as the new one where that is missing, else left out.
+    aliases: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("event", "call_id", "occurred_at", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
+class RedactSpec(Strict):
+    """Patterns of payload paths whose values are never stored; `when` limits them to payloads that meet it."""
+
+    paths: tuple[str, ...] = Field(min_length=1)
+    when: dict[Path, Condition] = Field(default_factory=dict)
+    why: str = ""
+
+    @field_validator("paths")
+    @classmethod
+    def _patterns_compile(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        compile_patterns(paths)
+        return paths
+
+
+class LeftoverSpec(Strict):
+    """What no rule used is kept as the provider's own data. Members of the objects in `lift` move up to the top;
+    `drop` names paths that are not kept at all."""
+
+    lift: tuple[Path, ...] = ()
+    drop: tuple[Path, ...] = ()
+
+
+class MappingSpec(Strict):
+    """All that turns a payload of one provider into a part of a message; what a MappingVersion holds.
+
+    `format` vcp: the payload is a ready-made VCP message and needs no rules.
+    """
+
+    format: Literal["rules", "vcp"] = "rules"
+    read: ReadSpec = Field(default_factory=ReadSpec)
+    events: tuple[EventSpec, ...] = ()
+    rules: tuple[RuleSpec, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    redact: tuple[RedactSpec, ...] = ()
+    leftovers: LeftoverSpec = Field(default_factory=LeftoverSpec)
+    # The end is start plus duration where the provider sends no end time of its own.
+    end_from_duration: bool = False
+
+    @field_validator("decisions")
+    @classmethod
+    def _decisions_fit(cls, decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
+        for decision in decisions:
+            _valid_target(decision.target)
+            for path in {*decision.paths(), *([decision.vocabulary] if decision.vocabulary else [])}:
+                _valid_path(path)
+            _check_values(decision)
+        return decisions
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> "MappingSpec":
+        names = [event.name for event in self.events]
+        double = {name for name in names if names.count(name) > 1}
+        if double:
+            raise ValueError(f"events: {sorted(double)[0]!r} stands in the table twice")
+        if self.format == "rules" and any(event.opens_call for event in self.events) and not self.read.call_id:
+            raise ValueError("read.call_id: an event opens calls, so say where the call's id is")
+        return self
+
+    def event_spec(self, name: str) -> EventSpec:
+        """The row for an event's name: the exact one, else the first glob; a name in no row is stored."""
+        for event in self.events:
+            if event.name == name:
+                return event
+        for event in self.events:
+            if fnmatchcase(name, event.name):
+                return event
+        return EventSpec(name=name, kind="unknown", disposition="store")
+
+
+def _check_values(decision: Decision) -> None:
+    adapter = field_type(decision.target)
+    for value in (*(row.value for row in decision.rows), decision.default):
+        if value is None or adapter is None:
+            continue
+        try:
+            adapter.validate_python(value)
+        except ValidationError as error:
+            raise ValueError(f"decision for {decision.target}: {value!r}: {first_problem(error)}") from error
+
+
+class SetupSpec(Strict):
+    """What an admin has to do at the provider, in words."""
+
+    secret: str = ""
+    events: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+
+
+class PageSpec(Strict):
+    """A page worth watching, for monitoring."""
+
+    kind: Literal["status", "status_json", "docs", "changelog", "feed", "openapi", "api"]
+    url: str = Field(pattern=r"^https?://")
+
+
+class ProviderSpec(Strict):
+    """A catalogue file: everything that a provider is."""
+
+    slug: Slug
+    name: str = Field(min_length=1, max_length=100)
+    company: str = ""
+    website: str = ""
+    docs_url: str = ""
+    api_base_url: str = ""
+    pages: tuple[PageSpec, ...] = ()
+    source_addresses: tuple[str, ...] = ()
+    body_limit_bytes: int | None = Field(default=None, ge=1024, le=512 * 1024 * 1024)
+    notes: str = ""
+    sources: tuple[str, ...] = ()
+    setup: SetupSpec = Field(default_factory=SetupSpec)
+    auth: Scheme
+    mapping: MappingSpec
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first finding of a pydantic error as `place: text`, without the value."""
+    problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    return f"{place}: {problem['msg']}" if place else str(problem["msg"])

@@ -1,0 +1,355 @@
+"""Generic transforms from JSON to JSON, named in mapping rules. None knows a provider; oddities are arguments.
+
+Each transform is a pydantic model of its arguments that can be called with a value. Its docstring is the help text
+shown in the admin. A value that it does not understand raises TransformError; a value that says nothing in
+the provider's words becomes MISSING.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+from apps.providers.engine.conditions import Condition, holds
+from apps.providers.engine.errors import TransformError
+from apps.providers.engine.paths import MISSING, compile_path, fill, says_nothing
+from apps.providers.engine.words import WordTable
+
+Json = Any
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+MS_FROM = 10**11  # a number of this size or more is milliseconds: seconds would be the year 5138
+
+
+class UnseenWord(Exception):
+    def __init__(self, word: Json, default: Json) -> None:
+        super().__init__(word)
+        self.word = word
+        self.default = default
+
+
+class Transform(BaseModel):
+    """Base: `name` is what rules write, the fields are the arguments."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: ClassVar[str] = ""
+
+    def __call__(self, value: Json) -> Json:
+        raise NotImplementedError
+
+
+REGISTRY: dict[str, type[Transform]] = {}
+
+
+def register(cls: type[Transform]) -> type[Transform]:
+    REGISTRY[cls.name] = cls
+    return cls
+
+
+def build(name: str, args: dict[str, Any]) -> Callable[[Json], Json]:
+    """The transform of that name with these arguments. Raises KeyError or pydantic.ValidationError."""
+    return REGISTRY[name].model_validate(args)
+
+
+def to_decimal(value: Json) -> Decimal:
+    """A finite number, or the text of one, exactly. Raises TransformError."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TransformError("a number", value)
+    try:
+        number = Decimal(str(value).strip())
+    except InvalidOperation:
+        raise TransformError("a number", value) from None
+    if not number.is_finite() or abs(number) >= Decimal("1e15"):
+        raise TransformError("a number below 1e15", value)
+    return number
+
+
+def to_iso(moment: datetime) -> str:
+    """UTC with `Z` and milliseconds, microseconds only where they are not zero."""
+    spec = "microseconds" if moment.microsecond % 1000 else "milliseconds"
+    return moment.astimezone(UTC).isoformat(timespec=spec).replace("+00:00", "Z")
+
+
+@register
+class Same(Transform):
+    """The value as it is."""
+
+    name = "same"
+
+    def __call__(self, value: Json) -> Json:
+        return value
+
+
+@register
+class Text(Transform):
+    """A text without outer blanks; numbers are written out. At most `max_length` characters are accepted."""
+
+    name = "text"
+    max_length: int = 100_000
+
+    def __call__(self, value: Json) -> Json:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise TransformError("a text", value)
+        text = str(value).strip()
+        if len(text) > self.max_length:
+            raise TransformError(f"a text of at most {self.max_length} characters", value)
+        return text or MISSING
+
+
+@register
+class Flag(Transform):
+    """true or false; also the words of `true_words` and `false_words`."""
+
+    name = "flag"
+    true_words: tuple[str, ...] = ("true",)
+    false_words: tuple[str, ...] = ("false",)
+
+    def __call__(self, value: Json) -> Json:
+        if isinstance(value, bool):
+            return value
+        word = str(value).strip().lower() if isinstance(value, str) else None
+        if word in self.true_words:
+            return True
+        if word in self.false_words:
+            return False
+        raise TransformError("true or false", value)
+
+
+@register
+class Epoch(Transform):
+    """A Unix time as UTC time. `unit`: ms, s, or auto (by size: from 1e11 on milliseconds). Digits in a text count
+    too."""
+
+    name = "epoch"
+    unit: Literal["ms", "s", "auto"] = "ms"
+
+    def __call__(self, value: Json) -> Json:
+        number = to_decimal(value)
+        in_ms = self.unit == "ms" or (self.unit == "auto" and number >= MS_FROM)
+        microseconds = int((number * (1000 if in_ms else 1_000_000)).to_integral_value(ROUND_HALF_UP))
+        # Before 2001 in its unit: almost always seconds read as milliseconds, or a zero that means "none".
+        if microseconds < 978_307_200_000_000 or microseconds >= (LATEST - EPOCH) // timedelta(microseconds=1):
+            raise TransformError(f"a Unix time between 2001 and 2100 in {'ms' if in_ms else 's'}", value)
+        return to_iso(EPOCH + timedelta(microseconds=microseconds))
+
+
+@register
+class IsoTime(Transform):
+    """An ISO 8601 text as UTC time; without an offset it counts as UTC."""
+
+    name = "iso_time"
+
+    def __call__(self, value: Json) -> Json:
+        try:
+            moment = datetime.fromisoformat(value)
+            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+            return to_iso(moment)
+        except (TypeError, ValueError, OverflowError):
+            raise TransformError("an ISO 8601 time", value) from None
+
+
+@register
+class Scale(Transform):
+    """A number times `by` (exact, in decimals). `whole`: rounded half up to an integer; `places`: to so many places."""
+
+    name = "scale"
+    by: Decimal = Decimal(1)
+    whole: bool = False
+    places: int = Field(default=9, ge=0, le=12)
+
+    def __call__(self, value: Json) -> Json:
+        number = to_decimal(value) * self.by
+        if self.whole:
+            return int(number.to_integral_value(ROUND_HALF_UP))
+        return float(number.quantize(Decimal(1).scaleb(-self.places), ROUND_HALF_UP))
+
+
+@register
+class Words(Transform):
+    """A provider's word as ours: `exact` words, `families` by glob, `nothing` (says nothing), else `default`.
+
+    A word in none of them takes the default and is recorded as unseen.
+    """
+
+    name = "words"
+    exact: dict[str, Any] = Field(default_factory=dict)
+    families: dict[str, Any] = Field(default_factory=dict)
+    nothing: tuple[str, ...] = ()
+    default: Any = None
+    _table: WordTable = PrivateAttr()
+
+    def model_post_init(self, context: Any, /) -> None:
+        self._table = WordTable(exact=self.exact, families=self.families, nothing=self.nothing, default=self.default)
+
+    def __call__(self, value: Json) -> Json:
+        if not isinstance(value, str | bool | int | float):
+            raise TransformError("a word", value)
+        ours, known = self._table.look_up(value)
+        if not known:
+            raise UnseenWord(value, ours)
+        return ours
+
+
+@register
+class Constant(Transform):
+    """`value`, wherever the source says anything at all."""
+
+    name = "constant"
+    value: Any
+
+    def __call__(self, value: Json) -> Json:
+        return self.value
+
+
+_NUMBER_MARKS = re.compile(r"[\s().\-/\u00a0]")
+
+
+@register
+class Phone(Transform):
+    """A telephone number in E.164 where it can be read as one; anything else (short codes, SIP users) stays as it
+    is."""
+
+    name = "phone"
+
+    def __call__(self, value: Json) -> Json:
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise TransformError("a telephone number", value)
+        text = str(value).strip()
+        number = _NUMBER_MARKS.sub("", text.removeprefix("tel:"))
+        number = "+" + number[2:] if number.startswith("00") else number
+        return number if is_e164(number) else text
+
+
+def is_e164(text: str) -> bool:
+    return re.fullmatch(r"\+[1-9]\d{6,14}", text, re.ASCII) is not None
+
+
+@register
+class Pluck(Transform):
+    """From a list of objects the values at `field`, only of those objects that meet `where`; `distinct` keeps the
+    first of each."""
+
+    name = "pluck"
+    field: str
+    where: dict[str, Condition] = Field(default_factory=dict)
+    distinct: bool = False
+
+    def __call__(self, value: Json) -> Json:
+        found = [compile_path(self.field)(row) for row in rows_of(value) if holds(self.where, row)]
+        found = [item for item in found if not says_nothing(item)]
+        return (list({str(item): item for item in found}.values()) if self.distinct else found) or MISSING
+
+
+@register
+class First(Transform):
+    """The first item of a list; a value that is no list stays as it is."""
+
+    name = "first"
+
+    def __call__(self, value: Json) -> Json:
+        return value[0] if isinstance(value, list) else value
+
+
+def rows_of(value: Json) -> list[Json]:
+    if not isinstance(value, list):
+        raise TransformError("a list", value)
+    return [row for row in value if isinstance(row, dict)]
+
+
+@register
+class Rows(Transform):
+    """Each object of a list as an object of `fields` (our name = path in the row); `words` translates a field's words.
+
+    Rows without any of the fields in `needs` are left out.
+    """
+
+    name = "rows"
+    fields: dict[str, str]
+    words: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+
+    def __call__(self, value: Json) -> Json:
+        built = [self._row(row) for row in rows_of(value)]
+        return [row for row in built if row and (not self.needs or any(name in row for name in self.needs))] or MISSING
+
+    def _row(self, row: Json) -> dict[str, Json]:
+        found = {name: compile_path(path)(row) for name, path in self.fields.items()}
+        told = {name: inner for name, inner in found.items() if not says_nothing(inner)}
+        for name, table in self.words.items():
+            if isinstance(told.get(name), str):
+                told[name] = table.get(told[name].lower(), told[name])
+        return told
+
+
+@register
+class Lines(Transform):
+    """A transcript in one text, a line a turn (`Agent: Hello`), as turns {speaker, text}. A line without a known
+    speaker goes on with the last turn."""
+
+    name = "lines"
+    speakers: dict[str, str]
+
+    def __call__(self, value: Json) -> Json:
+        if not isinstance(value, str):
+            raise TransformError("a text", value)
+        turns: list[dict[str, str]] = []
+        for line in value.splitlines():
+            speaker, _, text = line.partition(":")
+            ours = self.speakers.get(speaker.strip())
+            if ours:
+                turns.append({"speaker": ours, "text": text.strip()})
+            elif turns and line.strip():
+                turns[-1]["text"] = f"{turns[-1]['text']}\n{line.strip()}".strip()
+        return turns or MISSING
+
+
+class Sum(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    path: str
+    by: Decimal = Decimal(1)
+    places: int = 9
+
+
+@register
+class Group(Transform):
+    """A list of items as one object a group: the word at `key` names the group by the globs of `groups`, items of
+    no group are left out.
+
+    Each group's object: `first` (name = path, of its first item), `sums` (name = {path, by}), `fixed` (constants).
+    """
+
+    name = "group"
+    key: str
+    groups: dict[str, str]
+    first: dict[str, str] = Field(default_factory=dict)
+    sums: dict[str, Sum] = Field(default_factory=dict)
+    fixed: dict[str, Any] = Field(default_factory=dict)
+
+    def __call__(self, value: Json) -> Json:
+        table = WordTable(families=self.groups)
+        grouped: dict[str, list[Json]] = {}
+        for row in rows_of(value):
+            word = compile_path(self.key)(row)
+            group, known = table.look_up(word) if isinstance(word, str) else (MISSING, False)
+            if known:
+                grouped.setdefault(str(group), []).append(row)
+        return {group: self._object(rows) for group, rows in sorted(grouped.items())} or MISSING
+
+    def _object(self, rows: list[Json]) -> dict[str, Json]:
+        built: dict[str, Json] = {}
+        for name, path in self.first.items():
+            told = [found for row in rows if not says_nothing(found := compile_path(path)(row))]
+            if told:
+                built[name] = told[0]
+        for name, term in self.sums.items():
+            numbers = [to_decimal(found) for row in rows if not says_nothing(found := compile_path(term.path)(row))]
+            if sum(numbers) < 0:
+                raise TransformError(f"a sum of at least 0 for {name}", None)
+            if numbers:
+                built[name] = Scale(by=term.by, places=term.places)(str(sum(numbers)))
+        for name, inner in self.fixed.items():
+            fill(built, name, inner)
+        return built
