@@ -1,0 +1,10 @@
+from django.apps import AppConfig
+
+
+class ProvidersConfig(AppConfig):
+    name = "apps.providers"
+    label = "providers"
+    verbose_name = "Providers"
+
+    def ready(self) -> None:
+        from apps.providers import checks, stamp  # noqa: F401 - registers checks and signal receivers

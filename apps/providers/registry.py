@@ -1,0 +1,231 @@
+"""The only reading door to the registry: a snapshot of all that a process needs, reloaded when the stamp changes.
+
+Within half a second of a commit every process runs on the new rows. The snapshot holds decrypted secrets, so
+it is never logged, cached outside the process or serialised.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+
+from apps.providers import vault
+from apps.providers.engine import signatures
+from apps.providers.engine.addresses import Network, contains, parse_networks
+from apps.providers.engine.mapping import Mapping
+from apps.providers.models import (
+    DEFAULT_ENDPOINT,
+    AuthConfig,
+    Endpoint,
+    MappingVersion,
+    Provider,
+    RegistryStamp,
+    Secret,
+)
+
+LOOK_EVERY_SEC = 0.5
+NOTE_USE_EVERY = timedelta(minutes=1)
+ENV_SECRET = "env"  # noqa: S105 - the id under which secrets of the environment are known
+
+
+@dataclass(frozen=True)
+class HeldSecret:
+    secret: signatures.Secret
+    valid_until: datetime | None
+
+
+@dataclass(frozen=True)
+class Auth:
+    """A way to prove a delivery: the scheme and the secrets that may serve it."""
+
+    id: int
+    scheme: Any
+    secrets: tuple[HeldSecret, ...]
+
+    def valid_secrets(self, now: datetime) -> list[signatures.Secret]:
+        return [held.secret for held in self.secrets if held.valid_until is None or now < held.valid_until]
+
+
+@dataclass(frozen=True)
+class EndpointRuntime:
+    """An endpoint as the ingest door needs it."""
+
+    id: int
+    provider: "ProviderRuntime"
+    slug: str
+    account: str
+    environment: str
+    enabled: bool
+    networks: list[Network]
+    auths: tuple[Auth, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.provider.slug}/{self.slug}"
+
+    @property
+    def has_credentials(self) -> bool:
+        """A secret was entered, or someone chose that none is needed."""
+        return any(auth.secrets or auth.scheme.kind == "none" for auth in self.auths)
+
+    @property
+    def open(self) -> bool:
+        return self.enabled and self.provider.enabled and self.has_credentials
+
+    def allows(self, address: str) -> bool:
+        return not self.networks or contains(self.networks, address)
+
+
+@dataclass(frozen=True)
+class ProviderRuntime:
+    """A provider as ingest needs it. `mapping` is that of the published version."""
+
+    id: int
+    slug: str
+    name: str
+    enabled: bool
+    body_limit_bytes: int
+    version_id: int | None
+    mapping: Mapping
+
+
+@dataclass
+class _Snapshot:
+    stamp: int
+    providers: dict[str, ProviderRuntime] = field(default_factory=dict)
+    endpoints: dict[tuple[str, str], EndpointRuntime] = field(default_factory=dict)
+
+
+class _Holder:
+    """The process's snapshot and when the stamp was last looked at."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.snapshot: _Snapshot | None = None
+        self.looked_at = 0.0
+        self.noted: dict[int, datetime] = {}
+
+    def current(self, clock: Callable[[], float] = time.monotonic) -> _Snapshot:
+        if self.snapshot is not None and clock() - self.looked_at < LOOK_EVERY_SEC:
+            return self.snapshot
+        with self.lock:
+            stamp = RegistryStamp.objects.filter(pk=1).values_list("value", flat=True).first() or 0
+            if self.snapshot is None or self.snapshot.stamp != stamp:
+                self.snapshot = _load(stamp)
+            self.looked_at = clock()
+            return self.snapshot
+
+
+_holder = _Holder()
+
+
+def forget() -> None:
+    """Drop the snapshot; the next look reads the database."""
+    _holder.snapshot = None
+
+
+def provider(slug: str) -> ProviderRuntime | None:
+    """The provider of that slug, in whatever case it is written."""
+    return _holder.current().providers.get(slug.lower())
+
+
+def providers() -> list[ProviderRuntime]:
+    return list(_holder.current().providers.values())
+
+
+def endpoint(provider_slug: str, endpoint_slug: str = DEFAULT_ENDPOINT) -> EndpointRuntime | None:
+    return _holder.current().endpoints.get((provider_slug.lower(), endpoint_slug.lower()))
+
+
+def endpoints_of(provider_slug: str) -> list[EndpointRuntime]:
+    return [found for (slug, _), found in _holder.current().endpoints.items() if slug == provider_slug.lower()]
+
+
+def largest_body_limit_bytes() -> int:
+    limits = [found.body_limit_bytes for found in _holder.current().providers.values()]
+    return int(max([settings.WEBHOOK_BODY_LIMIT_BYTES, *limits]))
+
+
+def note_secret_used(secret_id: str, now: datetime) -> None:
+    """Remember, at most once a minute for each secret, that it proved a delivery."""
+    if not secret_id.isdigit():
+        return
+    noted = _holder.noted.get(int(secret_id))
+    if noted is None or now - noted >= NOTE_USE_EVERY:
+        _holder.noted[int(secret_id)] = now
+        # update() sends no signal: last use is no change of the registry.
+        Secret.objects.filter(pk=int(secret_id)).update(last_used_at=now)
+
+
+@lru_cache(maxsize=64)
+def mapping_of_version(version_id: int) -> Mapping:
+    """The compiled mapping of a version; versions in use never change, so it is kept for ever."""
+    version = MappingVersion.objects.prefetch_related("rules", "webhook_schemas").get(pk=version_id)
+    mapping = Mapping(version.to_spec())
+    if version.is_draft:
+        raise LookupError(f"{version} is a draft: publish it, or compile it yourself")
+    return mapping
+
+
+def _load(stamp: int) -> _Snapshot:
+    snapshot = _Snapshot(stamp)
+    published = MappingVersion.objects.filter(state=MappingVersion.State.PUBLISHED).select_related("provider")
+    for version in published:
+        snapshot.providers[version.provider.slug] = _provider(version.provider, version)
+    ways: dict[int, list[AuthConfig]] = {}
+    for way in AuthConfig.objects.filter(enabled=True).prefetch_related("secrets"):
+        ways.setdefault(way.endpoint_id, []).append(way)
+    for row in Endpoint.objects.select_related("provider"):
+        runtime = snapshot.providers.get(row.provider.slug)
+        if runtime is not None:
+            snapshot.endpoints[runtime.slug, row.slug] = _endpoint(row, runtime, ways.get(row.pk, []))
+    return snapshot
+
+
+def _provider(row: Provider, version: MappingVersion) -> ProviderRuntime:
+    return ProviderRuntime(
+        id=row.pk,
+        slug=row.slug,
+        name=row.name,
+        enabled=row.enabled,
+        body_limit_bytes=row.body_limit_bytes or settings.WEBHOOK_BODY_LIMIT_BYTES,
+        version_id=version.pk,
+        mapping=mapping_of_version(version.pk),
+    )
+
+
+def _endpoint(row: Endpoint, runtime: ProviderRuntime, ways: list[AuthConfig]) -> EndpointRuntime:
+    from_environment = settings.WEBHOOK_SECRETS.get(runtime.slug, []) if row.slug == DEFAULT_ENDPOINT else []
+    return EndpointRuntime(
+        id=row.pk,
+        provider=runtime,
+        slug=row.slug,
+        account=row.account,
+        environment=row.environment,
+        enabled=row.enabled,
+        networks=parse_networks(row.allowed_addresses),
+        auths=tuple(_auth(way, from_environment) for way in ways),
+    )
+
+
+def _auth(row: AuthConfig, from_environment: list[str]) -> Auth:
+    held = [
+        HeldSecret(signatures.Secret(str(secret.pk), secret.value()), secret.valid_until)
+        for secret in row.secrets.all()
+    ]
+    held += [HeldSecret(signatures.Secret(ENV_SECRET, value), None) for value in from_environment]
+    return Auth(row.pk, signatures.parse_scheme(row.scheme), tuple(held))
+
+
+def verify_stored_secrets() -> int:
+    """Decrypt every stored secret; returns their number. Raises vault.MissingKey naming the key id."""
+    count = 0
+    for key_id, ciphertext in Secret.objects.values_list("key_id", "ciphertext").iterator():
+        vault.decrypt(key_id, ciphertext)
+        count += 1
+    return count
