@@ -1,0 +1,216 @@
+"""The inbox of deliveries, the calls they tell of, and the one message of each call."""
+
+import uuid
+
+from django.db import models
+
+from apps.providers.models import Endpoint, Environment, MappingVersion
+
+
+class InboundEvent(models.Model):
+    """One authentic delivery, kept once. The row is the truth: whatever dies, what is `received` here is worked off.
+
+    The body is the bytes as received but for redacted secrets, and may be anything at all; the signature proved who
+    sent
+    it, not that it makes sense. Retention empties the body; key, fragment and report stay.
+    """
+
+    class State(models.TextChoices):
+        RECEIVED = "received", "received: to be worked off"
+        WAITING = "waiting", "waiting: its call has not been opened yet"
+        PROCESSED = "processed", "processed: part of its call's message"
+        STORED = "stored", "stored: kept, makes no message"
+        IGNORED = "ignored", "ignored: acknowledged only"
+        FAILED = "failed", "failed: see the error; can be replayed"
+        ERASED = "erased", "erased: its call was erased"
+
+    # Derived from endpoint and delivery key, so the same delivery has the same id everywhere and for ever.
+    delivery_id = models.UUIDField(unique=True, editable=False)
+    delivery_key = models.CharField(max_length=255, editable=False)
+    endpoint = models.ForeignKey(Endpoint, models.PROTECT, related_name="events")
+    provider = models.CharField(max_length=50)
+    account = models.CharField(max_length=50)
+    environment = models.CharField(max_length=10, choices=Environment)
+    received_at = models.DateTimeField()
+    trace_id = models.CharField(max_length=32)
+    content_type = models.CharField(max_length=100, blank=True)
+    headers = models.JSONField(default=dict)
+    body = models.BinaryField()
+    body_size = models.PositiveIntegerField()
+    body_sha256 = models.CharField(max_length=64, help_text="Of the body as received, before redaction.")
+    body_emptied_at = models.DateTimeField(null=True)
+
+    state = models.CharField(max_length=10, choices=State, default=State.RECEIVED)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField()
+    processed_at = models.DateTimeField(null=True)
+
+    event = models.CharField(max_length=100, blank=True, help_text="The provider's word.")
+    kind = models.CharField(max_length=40, blank=True, help_text="Our word.")
+    call_key = models.ForeignKey("CallKey", models.SET_NULL, null=True, related_name="events")
+    call_id = models.CharField(max_length=255, blank=True)
+    rank = models.PositiveIntegerField(default=0)
+    opens_call = models.BooleanField(default=False)
+    proves = models.CharField(max_length=12, blank=True)
+    occurred_at = models.CharField(max_length=32, blank=True, help_text="The provider's clock, ISO 8601.")
+    fragment = models.JSONField(null=True)
+    report = models.JSONField(null=True)
+    mapping_version = models.ForeignKey(MappingVersion, models.PROTECT, null=True, related_name="+")
+
+    error_code = models.CharField(max_length=20, blank=True)
+    error_path = models.CharField(max_length=500, blank=True)
+    error_rule = models.CharField(max_length=750, blank=True)
+    error_detail = models.CharField(max_length=1000, blank=True)
+
+    class Meta:
+        db_table = "inbound_events"
+        verbose_name = "delivery"
+        verbose_name_plural = "deliveries"
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["next_attempt_at", "id"], condition=models.Q(state="received"), name="event_to_do"),
+            models.Index(fields=["call_key", "id"], name="event_of_call"),
+            models.Index(fields=["provider", "account", "call_id"], name="event_call_key"),
+            models.Index(fields=["endpoint", "-received_at"], name="event_of_endpoint"),
+            models.Index(fields=["state", "-id"], name="event_state"),
+            models.Index(fields=["received_at"], condition=models.Q(body_emptied_at=None), name="event_has_body"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.event or 'delivery'} {self.delivery_id}"
+
+    @property
+    def payload_ref(self) -> str:
+        return f"internal://deliveries/{self.delivery_id}"
+
+
+class CallKey(models.Model):
+    """What makes a call unique, and the row that is locked while its message is folded.
+
+    It exists from the first event that names the call on, also while that event waits for another to open it.
+    """
+
+    provider = models.CharField(max_length=50)
+    account = models.CharField(max_length=50)
+    environment = models.CharField(max_length=10, choices=Environment)
+    call_id = models.CharField(max_length=255)
+    created_at = models.DateTimeField(auto_now_add=True)
+    # Set when somebody deleted the message in the admin: later events do not bring it back unless asked.
+    withheld_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["provider", "account", "environment", "call_id"], name="call_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.call_id}"
+
+
+class Message(models.Model):
+    """The VCP message of one call, and its hot columns. Table and column names are the published ones."""
+
+    class Stage(models.TextChoices):
+        IN_PROGRESS = "in_progress", "in progress"
+        ENDED = "ended"
+        ANALYSED = "analysed"
+
+    class Status(models.TextChoices):
+        SUCCESS = "success"
+        FAILURE = "failure"
+        PARTIAL = "partial"
+        TIMEOUT = "timeout"
+        ERROR = "error"
+        UNKNOWN = "unknown"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    call_key = models.OneToOneField(CallKey, models.PROTECT, related_name="message")
+    call_id = models.CharField(max_length=255)
+    provider = models.CharField(max_length=50)
+    account = models.CharField(max_length=50)
+    environment = models.CharField(max_length=10, choices=Environment)
+    vcp_version = models.CharField(max_length=10, default="0.5")
+    vcp = models.JSONField(help_text="The whole message.")
+    content_digest = models.CharField(max_length=64, help_text="Of the message without processing times and checksum.")
+    stage = models.CharField(max_length=12, choices=Stage)
+    mapping_version = models.ForeignKey(MappingVersion, models.PROTECT, null=True, related_name="+")
+    corrections = models.JSONField(default=list, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    start_time = models.DateTimeField()
+    end_time = models.DateTimeField(null=True)
+    duration_sec = models.PositiveIntegerField(null=True)
+    channel = models.CharField(max_length=20, null=True)
+    direction = models.CharField(max_length=10, null=True)
+    status = models.CharField(max_length=20, choices=Status)
+    user_satisfaction_score = models.DecimalField(max_digits=5, decimal_places=4, null=True)
+    cost_usd = models.DecimalField(max_digits=18, decimal_places=9, null=True)
+    capabilities_count = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        db_table = "vcp_messages"
+        ordering = ["-start_time", "-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["provider", "account", "environment", "call_id"], name="message_once_per_call"
+            ),
+            models.CheckConstraint(condition=models.Q(duration_sec__gte=0), name="message_duration_not_negative"),
+        ]
+        indexes = [
+            models.Index(fields=["provider", "created_at"], name="message_provider_created"),
+            models.Index(fields=["call_id"], name="message_call_id"),
+            models.Index(fields=["status"], name="message_status"),
+            models.Index(fields=["start_time", "end_time"], name="message_times"),
+            models.Index(fields=["provider", "status"], name="message_provider_status"),
+            models.Index(fields=["-start_time", "-id"], name="message_newest"),
+            models.Index(fields=["provider", "-start_time", "-id"], name="message_newest_provider"),
+            models.Index(fields=["updated_at"], name="message_updated"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.call_id}"
+
+
+class Artifact(models.Model):
+    """A large part of a call that its message only refers to: a transcript turn by turn. Equal content is kept once
+    a call."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    call_key = models.ForeignKey(CallKey, models.CASCADE, related_name="artifacts")
+    kind = models.CharField(max_length=20)
+    content = models.JSONField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+    @property
+    def ref(self) -> str:
+        return f"internal://artifacts/{self.id}"
+
+
+class Tombstone(models.Model):
+    """An erased call, known only by a keyed hash: what still arrives of it is acknowledged and dropped."""
+
+    key_hash = models.CharField(max_length=80, unique=True)
+    erased_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.key_hash
+
+
+class Refusal(models.Model):
+    """How many deliveries an endpoint refused in an hour, for which reason."""
+
+    endpoint = models.ForeignKey(Endpoint, models.CASCADE, related_name="refusals")
+    hour = models.DateTimeField()
+    reason = models.CharField(max_length=40)
+    count = models.PositiveIntegerField(default=0)
+    last_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["endpoint", "hour", "reason"], name="refusal_once")]
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_id} {self.reason} {self.count}"

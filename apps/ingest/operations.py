@@ -1,0 +1,105 @@
+"""What operators do to deliveries and messages; admin, API and commands call these and nothing else.
+
+Each is one transaction in which the numbers move along, and each holds against later events and replays.
+"""
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from apps.ingest import bell
+from apps.ingest.models import CallKey, InboundEvent, Message
+from apps.ingest.normalise import refold
+from apps.ingest.retention import erase_call
+from apps.ingest.signals import messages_written
+from apps.ingest.snapshot import snapshot
+from vcp.errors import ErrorObject
+from vcp.models import field_type
+
+__all__ = [
+    "InvalidCorrectionError",
+    "correct",
+    "erase_call",
+    "replay",
+    "restore",
+    "withdraw_corrections",
+    "withhold",
+]
+
+State = InboundEvent.State
+# What identifies a message is no matter of opinion.
+FIXED = ("call.call_id", "call.provider", "provenance")
+
+
+class InvalidCorrectionError(Exception):
+    """The corrected message would not be valid; `errors` tells which fields and why. Nothing was changed."""
+
+    def __init__(self, errors: list[ErrorObject]) -> None:
+        super().__init__("; ".join(f"{error.field_path}: {error.message}" for error in errors))
+        self.errors = errors
+
+
+def replay(events: QuerySet[InboundEvent]) -> int:
+    """Work these deliveries off again with today's mapping; returns their number.
+
+    Erased ones stay erased. A delivery whose body retention has emptied keeps its stored fragment and says so.
+    """
+    count = events.exclude(state=State.ERASED).update(
+        state=State.RECEIVED, attempts=0, next_attempt_at=timezone.now(), processed_at=None
+    )
+    if count:
+        transaction.on_commit(bell.ring)
+    return count
+
+
+def correct(message: Message, values: dict[str, Any], author: str) -> None:
+    """Set paths below vcp_payload to values (None takes a value away). Raises InvalidCorrectionError.
+
+    The correction is noted in provenance and laid over every later fold.
+    """
+    unknown = [path for path in values if field_type(path) is None or path.startswith(FIXED)]
+    if unknown:
+        raise InvalidCorrectionError(
+            [
+                ErrorObject("VCP_E001", "cannot be corrected: no such field, or a fixed one", f"$.vcp_payload.{path}")
+                for path in unknown
+            ]
+        )
+    with transaction.atomic():
+        key = CallKey.objects.select_for_update().get(pk=message.call_key_id)
+        current = Message.objects.get(call_key=key)
+        at = timezone.now().isoformat(timespec="seconds").replace("+00:00", "Z")
+        kept = [item for item in current.corrections if item["path"] not in values]
+        added = [{"path": path, "value": value, "author": author, "at": at} for path, value in values.items()]
+        errors = refold(key, timezone.now(), kept + added)
+        if errors:
+            raise InvalidCorrectionError(errors)
+
+
+def withdraw_corrections(message: Message) -> None:
+    """Back to what the events say."""
+    with transaction.atomic():
+        key = CallKey.objects.select_for_update().get(pk=message.call_key_id)
+        errors = refold(key, timezone.now(), [])
+        if errors:
+            raise InvalidCorrectionError(errors)
+
+
+@transaction.atomic
+def withhold(message: Message) -> None:
+    """Delete a message; later events and replays do not bring it back, `restore` does."""
+    key = CallKey.objects.select_for_update().get(pk=message.call_key_id)
+    current = Message.objects.get(call_key=key)
+    before = snapshot(current)
+    current.delete()
+    CallKey.objects.filter(pk=key.pk).update(withheld_at=timezone.now())
+    messages_written.send(sender=Message, changes=[(before, None)])
+
+
+@transaction.atomic
+def restore(key: CallKey) -> None:
+    """Bring a deleted message back from its stored events."""
+    CallKey.objects.filter(pk=key.pk).update(withheld_at=None)
+    refold(key, timezone.now())

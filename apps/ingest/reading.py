@@ -1,0 +1,155 @@
+"""One delivery read by its provider's mapping: what it tells of which call, or why it cannot be read. Writes
+nothing."""
+
+import uuid
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import orjson
+
+from apps.ingest.ids import derived_id
+from apps.ingest.models import InboundEvent
+from apps.providers.engine.errors import MappingError, PayloadError
+from apps.providers.engine.fold import Event
+from apps.providers.engine.mapping import OBSERVED, Fragment, Identity, Mapping, Report, Value
+from apps.providers.engine.payload import parse
+from apps.providers.engine.spec import ARTIFACT_TARGETS
+from vcp import validate
+
+MAX_PROVIDER = 50
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an event cannot be mapped: VCP code, JSONPath, rule, words."""
+
+    code: str
+    detail: str
+    path: str = ""
+    rule: str = ""
+
+
+@dataclass
+class Reading:
+    """What one delivery says. `fragment` is None unless its disposition is map and the mapping succeeded."""
+
+    event: str = ""
+    kind: str = ""
+    disposition: str = "store"
+    provider: str = ""
+    call_id: str = ""
+    rank: int = 0
+    opens_call: bool = False
+    proves: str = ""
+    occurred_at: str = ""
+    fragment: Fragment | None = None
+    report: Report = field(default_factory=Report)
+    artifacts: dict[uuid.UUID, tuple[str, Any]] = field(default_factory=dict)
+    failure: Failure | None = None
+
+
+def read(row: InboundEvent, mapping: Mapping) -> Reading:
+    """Read a delivery that still has its body. Never raises for what the body holds."""
+    try:
+        payload = parse(bytes(row.body), row.content_type)
+    except PayloadError as error:
+        return Reading(provider=row.provider, failure=Failure("VCP_E002", str(error), path="$"))
+    identity = mapping.identify(payload)
+    reading = _named(row, identity)
+    if reading.disposition != "map":
+        return reading
+    try:
+        _, reading.fragment, reading.report = mapping.apply(payload)
+    except MappingError as error:
+        reading.failure = Failure(error.code, error.message, error.path, error.rule)
+        return reading
+    if mapping.spec.format == "vcp":
+        _take_ready_made(reading, row)
+    elif identity.call_id is None:
+        _derive_call_id(reading, row)
+    return reading
+
+
+def _named(row: InboundEvent, identity: Identity) -> Reading:
+    return Reading(
+        event=identity.event,
+        kind=identity.spec.kind,
+        disposition=identity.spec.disposition,
+        provider=row.provider,
+        call_id=identity.call_id or "",
+        rank=identity.spec.rank,
+        opens_call=identity.spec.opens_call,
+        proves=identity.spec.proves or "",
+        occurred_at=identity.occurred_at or "",
+    )
+
+
+def _derive_call_id(reading: Reading, row: InboundEvent) -> None:
+    # From the body, not at random: a repetition of the delivery must find the same call.
+    reading.call_id = f"{row.provider}_{row.body_sha256[:32]}"
+    reading.report.warnings.append("the payload has no call id; one was derived from its body")
+
+
+def _take_ready_made(reading: Reading, row: InboundEvent) -> None:
+    """A ready-made message is checked as a whole and keeps its own provider."""
+    assert reading.fragment is not None  # noqa: S101 - apply() gives one for each mapped event
+    report = validate(reading.fragment.message or {}, now=row.received_at)
+    if report.message is None or report.errors:
+        error = report.errors[0]
+        reading.fragment = None
+        reading.failure = Failure(error.code, error.message, error.field_path or "$")
+        return
+    # The registry's keys are lower case: `Retell` and `retell` are one provider.
+    reading.provider = report.message.vcp_payload.call.provider.lower()
+    reading.call_id = report.message.vcp_payload.call.call_id
+    if len(reading.provider) > MAX_PROVIDER:
+        reading.fragment = None
+        text = f"is longer than {MAX_PROVIDER} characters"
+        reading.failure = Failure("VCP_E001", text, "$.vcp_payload.call.provider")
+        return
+    reading.fragment = Fragment(message=report.message.to_dict())
+    reading.report.warnings += [f"{warning.field_path}: {warning.message}" for warning in report.warnings]
+
+
+def take_out_artifacts(reading: Reading, call_key: str) -> dict[uuid.UUID, tuple[str, Any]]:
+    """Move large parts out of the fragment, leaving their reference; returns them by id as (kind, content).
+
+    The id is derived from call and content: the same transcript in two events is kept once.
+    """
+    found: dict[uuid.UUID, tuple[str, Any]] = {}
+    if reading.fragment is None:
+        return found
+    for kind, target in ARTIFACT_TARGETS.items():
+        value = reading.fragment.values.pop(kind, None)
+        if value is not None:
+            artifact_id = derived_id("artifact", call_key, kind, _canonical(value.value))
+            found[artifact_id] = (kind, value.value)
+            reading.fragment.values[target] = Value(OBSERVED, value.rule, f"internal://artifacts/{artifact_id}")
+    return found
+
+
+def _canonical(content: Any) -> str:
+    return orjson.dumps(content, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def stored_report(report: Report) -> dict[str, Any]:
+    """The report as kept with the event. Used rules are in the fragment, missing ones follow from both."""
+    kept = asdict(report)
+    return {name: kept[name] for name in ("defaulted", "failed", "unseen", "warnings") if kept[name]}
+
+
+def fold_event(row: InboundEvent, fragment: Fragment | None = None) -> Event:
+    """A stored event as the fold takes it."""
+    failures = tuple(f"{failure['path']}: {failure['error']}" for failure in (row.report or {}).get("failed", ()))
+    return Event(
+        fragment=fragment or Fragment.from_json(row.fragment or {}),
+        name=row.event,
+        rank=row.rank,
+        opens_call=row.opens_call,
+        proves=row.proves or None,  # type: ignore[arg-type]
+        occurred_at=row.occurred_at or None,
+        digest=row.body_sha256,
+        received_at=row.received_at,
+        payload_ref=row.payload_ref,
+        failures=failures,
+    )

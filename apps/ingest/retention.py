@@ -1,0 +1,69 @@
+"""How long raw bodies are kept, and how a call is erased.
+
+Retention empties bodies and headers; row, key, fragment and report stay, so a late event never shrinks a message.
+Erasing empties the fragments and artifacts of a call too, and leaves a tombstone under a keyed hash.
+"""
+
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from apps.ingest.models import CallKey, InboundEvent, Message, Tombstone
+from apps.ingest.pseudonyms import tombstone_hash
+from apps.ingest.signals import messages_written
+from apps.ingest.snapshot import snapshot
+
+BATCH = 500
+State = InboundEvent.State
+
+
+def empty_old_bodies(now: datetime, days: int) -> int:
+    """Empty bodies received before `days` ago, in batches; what still waits to be worked off is left alone."""
+    emptied = 0
+    while count := _empty_batch(now, now - timedelta(days=days)):
+        emptied += count
+    return emptied
+
+
+def _empty_batch(now: datetime, before: datetime) -> int:
+    due = InboundEvent.objects.filter(received_at__lt=before, body_emptied_at=None).exclude(state=State.RECEIVED)
+    ids = list(due.order_by("received_at").values_list("pk", flat=True)[:BATCH])
+    return (
+        InboundEvent.objects.filter(pk__in=ids)
+        .exclude(state=State.RECEIVED)
+        .update(body=b"", headers={}, body_emptied_at=now)
+    )
+
+
+@transaction.atomic
+def erase_call(key: CallKey, now: datetime) -> None:
+    """Forget a call: message, fragments, artifacts, bodies. What still arrives of it is acknowledged and dropped."""
+    key = CallKey.objects.select_for_update().get(pk=key.pk)
+    Tombstone.objects.get_or_create(key_hash=tombstone_hash(key.provider, key.account, key.environment, key.call_id))
+    message = Message.objects.filter(call_key=key).first()
+    if message is not None:
+        before = snapshot(message)
+        message.delete()
+        messages_written.send(sender=Message, changes=[(before, None)])
+    InboundEvent.objects.filter(
+        provider=key.provider, account=key.account, environment=key.environment, call_id=key.call_id
+    ).update(**_erased(now))
+    key.events.update(**_erased(now))
+    key.delete()
+
+
+def _erased(now: datetime) -> dict[str, object]:
+    return {
+        "state": State.ERASED,
+        "processed_at": now,
+        "call_key": None,
+        "call_id": "",
+        "body": b"",
+        "body_emptied_at": now,
+        "headers": {},
+        "fragment": None,
+        "report": None,
+        "error_path": "",
+        "error_rule": "",
+        "error_detail": "",
+    }

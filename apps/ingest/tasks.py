@@ -1,0 +1,41 @@
+"""Celery's side of ingest: thin tasks that may run twice and lose nothing."""
+
+import time
+
+from celery import shared_task
+from django.conf import settings
+from django.utils import timezone
+
+from apps.ingest import bell
+from apps.ingest.claims import claim, something_due
+from apps.ingest.normalise import normalise
+from apps.ingest.retention import empty_old_bodies
+
+# A drain hands over before it could be taken for stuck; what is left rings again.
+DRAIN_FOR_SEC = 20
+
+
+@shared_task(name=bell.DRAIN_TASK)
+def drain() -> int:
+    """Work off what is due, batch by batch; returns the number of deliveries."""
+    done = 0
+    until = time.monotonic() + DRAIN_FOR_SEC
+    while rows := claim(timezone.now()):
+        normalise(rows, timezone.now())
+        done += len(rows)
+        if time.monotonic() > until:
+            bell.ring()
+            break
+    return done
+
+
+@shared_task(name="ingest.sweep")
+def sweep() -> int:
+    """Pick up what is due although nobody rang: after a broker was down, or a worker died."""
+    return drain() if something_due(timezone.now()) else 0
+
+
+@shared_task(name="ingest.prune")
+def prune() -> int:
+    """Empty bodies older than RAW_RETENTION_DAYS; returns their number."""
+    return empty_old_bodies(timezone.now(), settings.RAW_RETENTION_DAYS)

@@ -1,0 +1,12 @@
+"""The webhook's addresses; each with and without the slash, since a redirect loses a POST's body."""
+
+from django.urls import path
+
+from apps.ingest import views
+
+urlpatterns = [
+    path("webhook/<str:provider_slug>", views.webhook),
+    path("webhook/<str:provider_slug>/", views.webhook),
+    path("webhook/<str:provider_slug>/<str:endpoint_slug>", views.webhook),
+    path("webhook/<str:provider_slug>/<str:endpoint_slug>/", views.webhook),
+]
