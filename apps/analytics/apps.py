@@ -1,0 +1,10 @@
+from django.apps import AppConfig
+
+
+class AnalyticsConfig(AppConfig):
+    name = "apps.analytics"
+    label = "analytics"
+    verbose_name = "Numbers"
+
+    def ready(self) -> None:
+        from apps.analytics import receivers  # noqa: F401 - registers the listener
