@@ -1,0 +1,63 @@
+# Two commands matter: `make run` and `make test`. A machine needs git, make and python3 (3.11 or newer).
+
+PYTHON ?= python3
+PY := .venv/bin/python
+PIP := $(PY) -m pip install --disable-pip-version-check --quiet
+RUN_STAMP := .venv/.installed
+TEST_STAMP := .venv/.installed-dev
+# Test processes; two suit the smallest machine.
+JOBS ?= 2
+# The type checker reads the settings; no key of this machine is needed for that.
+TYPECHECK_ENV := SERVICE_ENV=test SECRET_KEY=none FIELD_ENCRYPTION_KEYS=t1:none PSEUDONYM_KEY=t1:none
+
+.DEFAULT_GOAL := help
+.PHONY: help install run demo test test-sqlite test-postgres lint typecheck clean
+.NOTPARALLEL:
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(RUN_STAMP) ## Make .venv and install what the service needs
+
+run: $(RUN_STAMP) ## Start the service on http://127.0.0.1:8080 (PORT, SERVICE_HOST); Ctrl-C stops it
+	@$(PY) -m voicelens.supervisor
+
+demo: $(RUN_STAMP) ## Send a signed sample call to the running service and show what became of it
+	@$(PY) manage.py demo
+
+test: lint typecheck test-sqlite test-postgres ## Check everything: lint, types, the suite on SQLite and on PostgreSQL
+
+test-sqlite: $(TEST_STAMP) ## Run the suite on SQLite
+	$(PY) -m pytest --db sqlite -n $(JOBS)
+
+test-postgres: $(TEST_STAMP) ## Run the suite on PostgreSQL (DATABASE_URL, else a private server)
+	$(PY) -m pytest --db postgres -n $(JOBS)
+
+lint: $(TEST_STAMP) ## Check style and format
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+typecheck: $(TEST_STAMP) ## Check types
+	$(TYPECHECK_ENV) $(PY) -m mypy vcp apps voicelens
+
+clean: ## Remove .venv and caches; data and .env stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(PY):
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; Python 3.11 or newer is needed." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V). Name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+		echo "$(PYTHON) cannot make a virtual environment; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+
+# The interpreter only has to exist: it is a link, and its date is the system's.
+$(RUN_STAMP): requirements.txt | $(PY)
+	@echo "Installing requirements.txt into .venv"
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+$(TEST_STAMP): requirements-dev.txt requirements.txt | $(PY)
+	@echo "Installing requirements-dev.txt into .venv"
+	@$(PIP) -r requirements-dev.txt
+	@touch $@ $(RUN_STAMP)

@@ -1,0 +1,50 @@
+"""Makes an installation ready to serve: tables, static files, catalogue, jobs, and an admin user if there is none."""
+
+import secrets
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+
+from apps.providers import registry, vault
+from apps.providers.catalog import CatalogError
+from apps.providers.sync import sync_catalog
+from voicelens.schedule import ensure_schedule
+
+
+class Command(BaseCommand):
+    help = "Migrate, collect static files, load the catalogue, create missing jobs and the first admin user."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        call_command("migrate", verbosity=0)
+        self._check_secrets()
+        call_command("collectstatic", verbosity=0, interactive=False)
+        self._load_catalogue()
+        for name in ensure_schedule():
+            self.stdout.write(f"scheduled: {name}")
+        self._create_admin()
+
+    def _check_secrets(self) -> None:
+        try:
+            registry.verify_stored_secrets()
+        except vault.MissingKey as error:
+            raise CommandError(str(error)) from error
+
+    def _load_catalogue(self) -> None:
+        try:
+            report = sync_catalog()
+        except CatalogError as error:
+            raise CommandError(str(error)) from error
+        for line in report.lines():
+            self.stdout.write(line)
+
+    def _create_admin(self) -> None:
+        users = get_user_model().objects
+        if users.filter(is_superuser=True).exists():
+            return
+        password = secrets.token_urlsafe(12)
+        users.create_superuser("admin", "", password)
+        self.stdout.write(
+            f"\n  Admin user created; shown only this once:\n\n      user      admin\n      password  {password}\n"
+        )

@@ -1,0 +1,256 @@
+"""One settings module. Everything that differs between machines is read from the environment (or `.env`).
+
+Names and defaults are listed in `.env.example`; units are in the names.
+"""
+
+import os
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION = "1.0"
+
+env = environ.Env()
+environ.Env.read_env(BASE_DIR / ".env")
+
+SERVICE_ENV = env.str("SERVICE_ENV", default="development")  # development, test, staging or production
+PRODUCTION = SERVICE_ENV in ("production", "staging")
+DEBUG = env.bool("DEBUG", default=False)
+
+
+def _key(name: str, hint: str) -> str:
+    value: str = env.str(name, default="")
+    if not value:
+        raise ImproperlyConfigured(f"{name} is not set. {hint} `make run` writes one to .env on a development machine.")
+    return value
+
+
+# --- Three independent keys: losing or rotating one leaves the other two as they are -------------------
+SECRET_KEY = _key("SECRET_KEY", "Django signs sessions with it.")
+# Secrets at rest: `id:key,id:key`; the first encrypts, all of them decrypt. A key is 32 bytes in URL-safe base64.
+FIELD_ENCRYPTION_KEYS = _key("FIELD_ENCRYPTION_KEYS", "Provider secrets are encrypted with it (id:key,…).")
+# Pseudonyms of callers: `version:text,…`; the first one is used, older ones still recognise erased calls.
+PSEUDONYM_KEY = _key("PSEUDONYM_KEY", "Caller pseudonyms are keyed with it (version:text).")
+
+# Secrets of the `default` endpoints by provider: WEBHOOK_SECRET_RETELL=new,old. They count beside those in the admin.
+WEBHOOK_SECRETS = {
+    name.removeprefix("WEBHOOK_SECRET_").lower(): [part.strip() for part in value.split(",") if part.strip()]
+    for name, value in os.environ.items()
+    if name.startswith("WEBHOOK_SECRET_")
+}
+
+# --- Addresses --------------------------------------------------------------------------------------------
+SERVICE_HOST = env.str("SERVICE_HOST", default="127.0.0.1")
+PORT = env.int("PORT", default=env.int("SERVICE_PORT", default=8080))
+# The address that providers reach; shown as the webhook URL to paste.
+PUBLIC_BASE_URL = env.str("PUBLIC_BASE_URL", default=f"http://127.0.0.1:{PORT}").rstrip("/")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[] if PRODUCTION else ["*"])
+CSRF_TRUSTED_ORIGINS = env.list(
+    "CSRF_TRUSTED_ORIGINS", default=[PUBLIC_BASE_URL] if PUBLIC_BASE_URL.startswith("https://") else []
+)
+# Proxies whose X-Forwarded-For is believed, as addresses or CIDR networks.
+TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
+# Addresses that may post webhooks at all; empty: every address. Endpoints can narrow it further.
+ALLOWED_WEBHOOK_IPS = env.list("ALLOWED_WEBHOOK_IPS", default=[])
+# Set only behind a proxy that sets X-Forwarded-Proto itself: then requests count as HTTPS.
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("TRUST_FORWARDED_PROTO", default=False) else None
+)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_BASE_URL.startswith("https://")
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+
+# --- Ingest -------------------------------------------------------------------------------------------------
+WEBHOOK_BODY_LIMIT_BYTES = env.int("WEBHOOK_BODY_LIMIT_BYTES", default=10 * 1024 * 1024)
+DATA_UPLOAD_MAX_MEMORY_SIZE = WEBHOOK_BODY_LIMIT_BYTES  # the API's door must not refuse what the webhook's takes
+RAW_RETENTION_DAYS = env.int("RAW_RETENTION_DAYS", default=30)
+# Written into provenance.data_retention_policy of each message.
+DATA_RETENTION_POLICY = env.str("DATA_RETENTION_POLICY", default=f"standard_{RAW_RETENTION_DAYS}_days")
+INGEST_BATCH_SIZE = env.int("INGEST_BATCH_SIZE", default=200)
+INGEST_MAX_ATTEMPTS = env.int("INGEST_MAX_ATTEMPTS", default=5)
+INGEST_LEASE_SEC = env.int("INGEST_LEASE_SEC", default=60)
+
+# --- Applications -------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "rest_framework.authtoken",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_celery_beat",
+    "voicelens",
+    "apps.providers",
+    "apps.ingest",
+    "apps.analytics",
+]
+
+MIDDLEWARE = [
+    "voicelens.tracing.TraceMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "voicelens.urls"
+WSGI_APPLICATION = "voicelens.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# --- Database -----------------------------------------------------------------------------------------------
+DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "data")))
+DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'voicelens.sqlite3'}")}
+DATABASE = DATABASES["default"]
+if DATABASE["ENGINE"].endswith("sqlite3"):
+    Path(DATABASE["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+    DATABASE["OPTIONS"] = {
+        # IMMEDIATE: a transaction that will write waits at its start, instead of failing half-way with "locked".
+        # synchronous=FULL: an acknowledged webhook must survive a power cut.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA temp_store=MEMORY;"
+        "PRAGMA mmap_size=134217728;PRAGMA journal_size_limit=67108864;",
+    }
+    # A file, since Django's in-memory test database locks its tables as soon as two threads write.
+    DATABASE["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
+else:
+    DATABASE["CONN_MAX_AGE"] = env.int("DATABASE_CONN_MAX_AGE_SEC", default=3600)
+    DATABASE["CONN_HEALTH_CHECKS"] = True
+    DATABASE.setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Redis: the broker and the shared cache; nothing is stored there that cannot be lost ------------------
+REDIS_URL = env.str("REDIS_URL", default="")
+CACHES = {
+    "default": (
+        {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": REDIS_URL,
+            "KEY_PREFIX": "voicelens",
+            "OPTIONS": {
+                "max_connections": env.int("REDIS_POOL_SIZE", default=10),
+                "socket_connect_timeout": 1,
+                "socket_timeout": 1,
+            },
+        }
+        if REDIS_URL
+        else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    )
+}
+
+CELERY_BROKER_URL = REDIS_URL or "memory://"
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 600,  # above the longest task
+    "socket_connect_timeout": 1,
+    "socket_timeout": 30,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+}
+CELERY_TASK_DEFAULT_QUEUE = "voicelens"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_TIMEZONE = "UTC"
+
+# --- Web ----------------------------------------------------------------------------------------------------
+STATIC_URL = "static/"
+STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(DATA_DIR / "static")))
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": (
+            "django.contrib.staticfiles.storage.StaticFilesStorage"
+            if DEBUG or SERVICE_ENV == "test"
+            else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        )
+    },
+}
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "/"
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.SessionAuthentication",
+        "rest_framework.authentication.TokenAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "EXCEPTION_HANDLER": "voicelens.api.exception_handler",
+    "COERCE_DECIMAL_TO_STRING": False,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "VoiceLens API",
+    "DESCRIPTION": "Calls of every voice-AI provider as Voice Context Protocol messages, and their daily numbers.",
+    "VERSION": VERSION,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+UNFOLD = {
+    "SITE_TITLE": "VoiceLens",
+    "SITE_HEADER": "VoiceLens",
+    "SITE_SUBHEADER": "every call, one message",
+    "SITE_SYMBOL": "graphic_eq",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {"show_search": False, "show_all_applications": False},
+}
+
+# --- Logs: to standard error, one line an event -----------------------------------------------------------
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LOG_FORMAT = env.str("LOG_FORMAT", default="text")  # text or json
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"trace": {"()": "voicelens.tracing.TraceFilter"}},
+    "formatters": {
+        "text": {"format": "%(asctime)s %(levelname)s %(name)s [%(trace_id)s] %(message)s"},
+        "json": {"()": "voicelens.tracing.JsonFormatter"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["trace"]}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    "loggers": {
+        # Refused webhooks have a log line of their own that names the setting; this one would only repeat it.
+        "django.request": {"level": "ERROR"},
+    },
+}
