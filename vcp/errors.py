@@ -78,9 +78,7 @@ class VCPError(Exception):
 
     def to_error(self) -> ErrorObject:
         """The same failure as an error object."""
-        return ErrorObject(
-            self.code, self.message, self.field_path, self.provider, context=dict(self.context)
-        )
+        return ErrorObject(self.code, self.message, self.field_path, self.provider, context=dict(self.context))
 
 
 class SchemaError(VCPError):

@@ -26,9 +26,7 @@ def test_an_error_object_leaves_out_what_is_not_known():
 def test_an_exception_becomes_the_error_object_it_carries():
     error = VCPError("VCP_E003", "no way back", "$.vcp_payload", "retell", {"rule": "V1"})
     assert str(error) == "no way back"
-    assert error.to_error() == ErrorObject(
-        "VCP_E003", "no way back", "$.vcp_payload", "retell", context={"rule": "V1"}
-    )
+    assert error.to_error() == ErrorObject("VCP_E003", "no way back", "$.vcp_payload", "retell", context={"rule": "V1"})
 
 
 def test_a_mapping_error_has_the_mapping_code():

@@ -90,9 +90,7 @@ def test_unknown_fields_are_written_back_unchanged(path, value):
 
 
 def test_nulls_inside_free_form_objects_stay():
-    data = VCPMessage.from_dict(full()).to_dict()["vcp_payload"]["custom"]["provider_specific"]["retell"][
-        "data"
-    ]
+    data = VCPMessage.from_dict(full()).to_dict()["vcp_payload"]["custom"]["provider_specific"]["retell"]["data"]
     assert data["opt_out"] is None
 
 

@@ -203,9 +203,7 @@ def test_an_unknown_version_is_one_error_that_names_the_supported_ones(version):
 @pytest.mark.parametrize("version", ["0.3", "0.4"])
 def test_an_older_version_cannot_be_read_yet(version):
     report = check(changed(full(), "vcp_version", version))
-    assert [error.message for error in report.errors] == [
-        f"version {version} cannot be read yet; supported: 0.5"
-    ]
+    assert [error.message for error in report.errors] == [f"version {version} cannot be read yet; supported: 0.5"]
 
 
 def test_a_missing_version_counts_as_0_5():
@@ -387,9 +385,7 @@ ERROR_RULES = {"X1", "X11", "C1", "C3", "C7"}
 def test_a_rule_across_fields_finds_what_breaks_it(rule, place, broken, _sound):
     report = check(broken)
     findings = report.errors if rule in ERROR_RULES else report.warnings
-    assert (rule, _jsonpath(PLACES[place])) in [
-        (found.context["rule"], found.field_path) for found in findings
-    ]
+    assert (rule, _jsonpath(PLACES[place])) in [(found.context["rule"], found.field_path) for found in findings]
     assert {found.code for found in findings} == {"VCP_E001"}
     assert report.ok == (rule not in ERROR_RULES)
     assert report.message is not None
@@ -410,17 +406,12 @@ def test_x9_a_role_that_was_never_selected_is_named():
 
 def test_c3_names_what_the_record_still_holds():
     report = check(having(status="denied", to=None, audio=None))
-    assert (
-        report.errors[0].message
-        == "consent is denied, yet the record holds call.from, artifacts.transcript_ref"
-    )
+    assert report.errors[0].message == "consent is denied, yet the record holds call.from, artifacts.transcript_ref"
 
 
 def test_every_rule_of_the_table_was_tried():
     tried = {rule for rule, *_ in BROKEN} | {rule for rule, *_ in ACROSS_FIELDS} | {"S1", "S8", "S9", "X9"}
-    numbered = (
-        {f"S{n}" for n in range(1, 10)} | {f"X{n}" for n in range(1, 12)} | {f"C{n}" for n in range(1, 8)}
-    )
+    numbered = {f"S{n}" for n in range(1, 10)} | {f"X{n}" for n in range(1, 12)} | {f"C{n}" for n in range(1, 8)}
     assert tried == numbered | {"A1", "A2"}
 
 
@@ -500,9 +491,7 @@ def test_a_value_nested_without_end_is_an_error():
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=[])),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3) | st.integers(), inner, max_size=3)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3) | st.integers(), inner, max_size=3),
     max_leaves=8,
 )
 
