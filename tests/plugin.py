@@ -118,9 +118,7 @@ def _test_database_url() -> str:
     from django.db import connection
 
     name = connection.settings_dict["NAME"]
-    return (
-        f"sqlite:///{name}" if connection.vendor == "sqlite" else _with_path(os.environ["DATABASE_URL"], name)
-    )
+    return f"sqlite:///{name}" if connection.vendor == "sqlite" else _with_path(os.environ["DATABASE_URL"], name)
 
 
 def _wait_for_pong(process: "subprocess.Popen[bytes]") -> None:

@@ -25,9 +25,7 @@ def test_redis_answers_at_the_address_of_the_settings():
 
 
 @pytest.mark.parametrize(("worker", "database"), [(None, 1), ("gw0", 1), ("gw3", 4)])
-def test_each_test_process_has_a_redis_database_of_its_own_and_spares_the_first(
-    monkeypatch, worker, database
-):
+def test_each_test_process_has_a_redis_database_of_its_own_and_spares_the_first(monkeypatch, worker, database):
     monkeypatch.delenv(plugin.XDIST_WORKER, raising=False)
     if worker:
         monkeypatch.setenv(plugin.XDIST_WORKER, worker)
@@ -37,8 +35,7 @@ def test_each_test_process_has_a_redis_database_of_its_own_and_spares_the_first(
 def test_a_path_is_replaced_and_the_rest_of_a_url_stays():
     assert plugin._with_path("redis://:word@127.0.0.1:6379/0", 4) == "redis://:word@127.0.0.1:6379/4"
     assert (
-        plugin._with_path("postgres://a:b@h/x?sslmode=require", "test_x")
-        == "postgres://a:b@h/test_x?sslmode=require"
+        plugin._with_path("postgres://a:b@h/x?sslmode=require", "test_x") == "postgres://a:b@h/test_x?sslmode=require"
     )
 
 

@@ -171,8 +171,9 @@ class Supervisor:
     def say(self, text: str, name: str = "voicelens") -> None:
         """Show text, each line with the name it comes from."""
         try:
-            sys.stdout.write("".join(f"{name:<9} | {line}\n" for line in text.splitlines() or [""]))
-            sys.stdout.flush()
+            # Bytes: what a child writes need not fit the terminal's encoding.
+            sys.stdout.buffer.write("".join(f"{name:<9} | {line}\n" for line in text.splitlines() or [""]).encode())
+            sys.stdout.buffer.flush()
         except OSError:
             # The terminal or the pipe is gone. Nothing can be told any more: stop in order instead.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,7 +13,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "1.0"
 
 env = environ.Env()
-environ.Env.read_env(BASE_DIR / ".env")
+if os.environ.get("SERVICE_ENV") != "test":  # a test run must not depend on this machine's own settings
+    environ.Env.read_env(BASE_DIR / ".env")
 
 SERVICE_ENV = env.str("SERVICE_ENV", default="development")  # development, test, staging or production
 PRODUCTION = SERVICE_ENV in ("production", "staging")
@@ -46,7 +47,8 @@ SERVICE_HOST = env.str("SERVICE_HOST", default="127.0.0.1")
 PORT = env.int("PORT", default=env.int("SERVICE_PORT", default=8080))
 # The address that providers reach; shown as the webhook URL to paste.
 PUBLIC_BASE_URL = env.str("PUBLIC_BASE_URL", default=f"http://127.0.0.1:{PORT}").rstrip("/")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[] if PRODUCTION else ["*"])
+# The supervisor and container health checks ask by loopback, whatever the public name is.
+ALLOWED_HOSTS = [*env.list("ALLOWED_HOSTS", default=[] if PRODUCTION else ["*"]), "127.0.0.1", "[::1]", "localhost"]
 CSRF_TRUSTED_ORIGINS = env.list(
     "CSRF_TRUSTED_ORIGINS", default=[PUBLIC_BASE_URL] if PUBLIC_BASE_URL.startswith("https://") else []
 )
@@ -252,5 +254,9 @@ LOGGING = {
     "loggers": {
         # Refused webhooks have a log line of their own that names the setting; this one would only repeat it.
         "django.request": {"level": "ERROR"},
+        # Otherwise three lines every five seconds for a sweep that found nothing.
+        "celery.beat": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
     },
 }

@@ -153,7 +153,6 @@ def welcome(options: Options) -> str:
     return "\n".join(
         [
             f"VoiceLens runs on {base}",
-            f"  dashboard   {base}/",
             f"  admin       {base}/admin/",
             f"  API         {base}/api/docs/",
             "  first call  make demo   (in another terminal)",

@@ -1,0 +1,10 @@
+from django.apps import AppConfig
+
+
+class VoiceLensConfig(AppConfig):
+    name = "voicelens"
+    verbose_name = "VoiceLens"
+
+    def ready(self) -> None:
+        # Whatever runs Django can ring the worker: shared tasks belong to this Celery application.
+        from voicelens import celery  # noqa: F401
