@@ -142,17 +142,13 @@ def columns(message: VCPMessage) -> dict[str, Any]:
     }
 
 
-def write(
-    stored: Message, message: VCPMessage, folded: Folded, version_id: int | None, now: datetime, ms: float
-) -> bool:
-    """Put the message into its row; False, and nothing written, when it says what is stored already."""
-    sealed = plain(message, folded, now, ms)
+def fill(stored: Message, message: VCPMessage, folded: Folded, now: datetime, processing_duration_ms: float) -> bool:
+    """Put the message into its row, unsaved; False, and nothing changed, when it says what is stored already."""
+    sealed = plain(message, folded, now, processing_duration_ms)
     digest = content_digest(sealed)
     if digest == stored.content_digest and folded.stage == stored.stage:
         return False
     stored.vcp, stored.content_digest, stored.stage = sealed, digest, folded.stage
-    stored.mapping_version_id = version_id
     for name, value in columns(message).items():
         setattr(stored, name, value)
-    stored.save()
     return True

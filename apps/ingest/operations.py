@@ -10,8 +10,8 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from apps.ingest import bell
+from apps.ingest.calls import refold
 from apps.ingest.models import CallKey, InboundEvent, Message
-from apps.ingest.normalise import refold
 from apps.ingest.retention import erase_call
 from apps.ingest.signals import messages_written
 from apps.ingest.snapshot import snapshot

@@ -5,6 +5,7 @@ Erasing empties the fragments and artifacts of a call too, and leaves a tombston
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 
@@ -15,6 +16,20 @@ from apps.ingest.snapshot import snapshot
 
 BATCH = 500
 State = InboundEvent.State
+# What is left of a delivery whose call was erased: that it came, when, and its key.
+FORGOTTEN: dict[str, Any] = {
+    "state": State.ERASED,
+    "call_key": None,
+    "call_id": "",
+    "body": b"",
+    "headers": {},
+    "fragment": None,
+    "report": None,
+    "error_code": "",
+    "error_path": "",
+    "error_rule": "",
+    "error_detail": "",
+}
 
 
 def empty_old_bodies(now: datetime, days: int) -> int:
@@ -47,23 +62,6 @@ def erase_call(key: CallKey, now: datetime) -> None:
         messages_written.send(sender=Message, changes=[(before, None)])
     InboundEvent.objects.filter(
         provider=key.provider, account=key.account, environment=key.environment, call_id=key.call_id
-    ).update(**_erased(now))
-    key.events.update(**_erased(now))
+    ).update(**FORGOTTEN, processed_at=now, body_emptied_at=now)
+    key.events.update(**FORGOTTEN, processed_at=now, body_emptied_at=now)
     key.delete()
-
-
-def _erased(now: datetime) -> dict[str, object]:
-    return {
-        "state": State.ERASED,
-        "processed_at": now,
-        "call_key": None,
-        "call_id": "",
-        "body": b"",
-        "body_emptied_at": now,
-        "headers": {},
-        "fragment": None,
-        "report": None,
-        "error_path": "",
-        "error_rule": "",
-        "error_detail": "",
-    }

@@ -69,10 +69,14 @@ def receive(request: HttpRequest, provider_slug: str, endpoint_slug: str) -> Htt
 
 def _read(request: HttpRequest, limit_bytes: int) -> bytes | None:
     """The raw body, or None when it is larger than the limit; never more than the limit is held."""
-    length = request.META.get("CONTENT_LENGTH") or "0"
-    if length.isdigit() and int(length) > limit_bytes:
+    text = request.META.get("CONTENT_LENGTH") or "0"
+    length = int(text) if text.isascii() and text.isdigit() else 0
+    if length > limit_bytes:
         return None
     body: bytes = request.read(limit_bytes + 1)
+    if len(body) < length:
+        # Not every scheme signs the body: half of one must not be taken for the whole.
+        raise UnreadablePostError("the body ended early")
     return None if len(body) > limit_bytes else body
 
 

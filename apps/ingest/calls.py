@@ -1,0 +1,236 @@
+"""One locked call: its events are folded, the result is judged against its stored message, and what changed is written.
+
+Whoever calls holds the transaction and the lock on the call's key row; events are read after that lock, so the last
+to hold it sees all of them.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Q
+
+from apps.ingest import messages
+from apps.ingest.ids import derived_id
+from apps.ingest.models import CallKey, InboundEvent, Message
+from apps.ingest.reading import Failure, fold_event
+from apps.ingest.rows import update_rows
+from apps.ingest.signals import messages_written
+from apps.ingest.snapshot import Change, snapshot
+from apps.providers import registry
+from apps.providers.engine.fold import Folded, fold
+from apps.providers.registry import ProviderRuntime
+from vcp.errors import ErrorObject
+
+State = InboundEvent.State
+Key = tuple[str, str, str, str]  # provider, account, environment, call id: also the order of locking
+_KEY_FIELDS = ("provider", "account", "environment", "call_id")
+_MESSAGE_FIELDS = (
+    "vcp", "content_digest", "stage", "mapping_version", "corrections", "updated_at", "vcp_version", "start_time",
+    "end_time", "duration_sec", "channel", "direction", "status", "user_satisfaction_score", "cost_usd",
+    "capabilities_count",
+)  # fmt: skip
+
+
+@dataclass
+class Call:
+    """A locked call. `settled` are its events of before, `new` those being worked off; all have fragments."""
+
+    key: CallKey
+    stored: Message | None
+    settled: list[InboundEvent] = field(default_factory=list)
+    new: list[InboundEvent] = field(default_factory=list)
+
+
+@dataclass
+class Written:
+    """What folding some calls changed; `save` puts it into the database and announces it."""
+
+    created: list[Message] = field(default_factory=list)
+    updated: list[Message] = field(default_factory=list)
+    deleted: list[Message] = field(default_factory=list)
+    restated: list[InboundEvent] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+
+    def save(self) -> None:
+        Message.objects.bulk_create(self.created)
+        update_rows(self.updated, _MESSAGE_FIELDS)
+        if self.deleted:
+            Message.objects.filter(pk__in=[message.pk for message in self.deleted]).delete()
+        update_rows(self.restated, ("state", "processed_at"))
+        if self.changes:
+            messages_written.send(sender=Message, changes=self.changes)
+
+
+def lock(keys: Iterable[Key]) -> dict[Key, CallKey]:
+    """The key rows of these calls, made where missing, then locked in key order."""
+    wanted = sorted(set(keys))
+    if not wanted:
+        return {}
+    CallKey.objects.bulk_create(
+        [CallKey(**dict(zip(_KEY_FIELDS, key, strict=True))) for key in wanted], ignore_conflicts=True
+    )
+    by_place: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for provider, account, environment, call_id in wanted:
+        by_place[provider, account, environment].append(call_id)
+    condition = Q()
+    for (provider, account, environment), call_ids in by_place.items():
+        condition |= Q(provider=provider, account=account, environment=environment, call_id__in=call_ids)
+    rows = CallKey.objects.filter(condition).order_by(*_KEY_FIELDS).select_for_update()
+    return {(row.provider, row.account, row.environment, row.call_id): row for row in rows}
+
+
+def load(keys: Sequence[CallKey], new: dict[int, list[InboundEvent]], absent: Iterable[int] = ()) -> list[Call]:
+    """The calls of locked keys with all their events; `new` by key's pk. Rows of `absent` are left out: they moved."""
+    in_hand = {row.pk for rows in new.values() for row in rows} | set(absent)
+    stored = {message.call_key_id: message for message in Message.objects.filter(call_key__in=keys)}
+    settled: dict[int, list[InboundEvent]] = defaultdict(list)
+    # A row that is being replayed still counts with its old fragment until it is worked off.
+    states = [State.PROCESSED, State.WAITING, State.RECEIVED]
+    for row in InboundEvent.objects.filter(call_key__in=keys, state__in=states).defer("body", "headers"):
+        if row.pk not in in_hand and row.fragment:
+            settled[row.call_key_id or 0].append(row)
+    return [Call(key, stored.get(key.pk), settled[key.pk], new.get(key.pk, [])) for key in keys]
+
+
+def fold_call(call: Call, written: Written, now: datetime, started: float) -> None:
+    """Fold one call, judge its events and collect what is to be written. New events that break the message fail."""
+    provider = _provider_of(call)
+    corrections = call.stored.corrections if call.stored is not None else []
+    folded = _fold(call, [*call.settled, *call.new], provider)
+    built = messages.build(folded, corrections, now) if folded is not None else None
+    if built is not None and built.message is None:
+        folded = _without_the_breaking(call, provider, corrections, now)
+        built = messages.build(folded, corrections, now) if folded is not None else None
+    _restate(call, State.WAITING if folded is None else State.PROCESSED, written, now)
+    if folded is None:
+        _delete(call, written)
+    elif built is not None and built.message is not None and call.key.withheld_at is None:
+        _note_unseen(folded, call.new)
+        _write(call, built, folded, corrections, provider, written, now, started)
+
+
+def _provider_of(call: Call) -> ProviderRuntime:
+    """The provider whose mapping folds the call: its own, else (ready-made messages) the one that delivered it."""
+    rows = [*call.new, *call.settled]
+    slugs = [call.key.provider, *(row.provider for row in rows)]
+    found = next((found for slug in slugs if (found := registry.provider(slug)) is not None), None)
+    if found is None:
+        raise LookupError(f"no provider of call {call.key.pk} has a published mapping")
+    return found
+
+
+def _fold(call: Call, rows: list[InboundEvent], provider: ProviderRuntime) -> Folded | None:
+    return fold(map(fold_event, rows), provider.mapping, messages.context(call.key, provider.name))
+
+
+def _without_the_breaking(
+    call: Call, provider: ProviderRuntime, corrections: list[dict[str, Any]], now: datetime
+) -> Folded | None:
+    """Take the new events one by one in the order of the fold; those with which the message is invalid fail."""
+    rows = list(call.settled)
+    for row in sorted(call.new, key=lambda row: fold_event(row).order):
+        folded = _fold(call, [*rows, row], provider)
+        errors = messages.build(folded, corrections, now).errors if folded is not None else []
+        if errors:
+            rule = str(errors[0].context.get("rule", ""))
+            fail(row, Failure(errors[0].code, errors[0].message, errors[0].field_path or "", rule), now)
+        else:
+            rows.append(row)
+    return _fold(call, rows, provider) if rows else None
+
+
+def fail(row: InboundEvent, failure: Failure, now: datetime) -> None:
+    """Mark a delivery as failed, with all that an operator needs to mend it. It has no part in any message."""
+    row.state, row.processed_at = State.FAILED, now
+    row.error_code, row.error_path = failure.code, failure.path[:500]
+    row.error_rule, row.error_detail = failure.rule[:750], failure.detail[:1000]
+    row.fragment = None
+
+
+def _restate(call: Call, state: str, written: Written, now: datetime) -> None:
+    """New events take the call's state; settled ones that waited for its opening are woken."""
+    for row in call.new:
+        if row.state != State.FAILED:
+            row.state, row.processed_at = state, now
+    for row in call.settled:
+        if row.state not in (state, State.RECEIVED):
+            row.state, row.processed_at = state, now
+            written.restated.append(row)
+
+
+def _delete(call: Call, written: Written) -> None:
+    """No event opens the call any more (a replay moved or failed it): it has no message either."""
+    if call.stored is not None:
+        written.deleted.append(call.stored)
+        written.changes.append((snapshot(call.stored), None))
+
+
+def _write(
+    call: Call,
+    built: messages.Built,
+    folded: Folded,
+    corrections: list[dict[str, Any]],
+    provider: ProviderRuntime,
+    written: Written,
+    now: datetime,
+    started: float,
+) -> None:
+    assert built.message is not None  # noqa: S101 - the caller has looked
+    before = snapshot(call.stored) if call.stored is not None else None
+    message = call.stored or _new_message(call.key)
+    message.corrections = corrections
+    elapsed_ms = (time.perf_counter() - started) * 1000
+    if not messages.fill(message, built.message, folded, now, elapsed_ms):
+        return
+    message.mapping_version_id, message.updated_at = provider.version_id, now
+    (written.created if before is None else written.updated).append(message)
+    after = snapshot(message)
+    if before != after:
+        written.changes.append((before, after))
+
+
+def _note_unseen(folded: Folded, rows: list[InboundEvent]) -> None:
+    """Words that a decision table does not know are recorded with the events that brought the call here."""
+    for row in rows:
+        if folded.unseen and row.state != State.FAILED:
+            report = dict(row.report or {})
+            known = report.get("unseen", [])
+            report["unseen"] = known + [item for item in folded.unseen if item not in known]
+            row.report = report
+
+
+def _new_message(key: CallKey) -> Message:
+    return Message(
+        pk=derived_id("message", key.provider, key.account, key.environment, key.call_id),
+        call_key=key,
+        call_id=key.call_id,
+        provider=key.provider,
+        account=key.account,
+        environment=key.environment,
+    )
+
+
+def refold(key: CallKey, now: datetime, corrections: list[dict[str, Any]] | None = None) -> list[ErrorObject]:
+    """Fold a call anew from its stored fragments with these corrections (None: those it has).
+
+    Returns the errors when the result would not be valid; then nothing is written. The caller holds a transaction.
+    """
+    started = time.perf_counter()
+    key = CallKey.objects.select_for_update().get(pk=key.pk)
+    [call] = load([key], {})
+    kept = corrections if corrections is not None else (call.stored.corrections if call.stored else [])
+    provider = _provider_of(call)
+    folded = _fold(call, call.settled, provider)
+    if folded is None:
+        return []
+    built = messages.build(folded, kept, now)
+    if built.message is None:
+        return built.errors
+    written = Written()
+    _write(call, built, folded, kept, provider, written, now, started)
+    written.save()
+    return []
