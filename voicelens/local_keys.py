@@ -21,22 +21,24 @@ def _new_keys() -> dict[str, str]:
 
 
 def ensure_local_keys(env_file: Path = ENV_FILE) -> list[str]:
-    """Append the keys that neither the environment nor the file has; returns their names."""
+    """Add the keys that neither the environment nor the file has; returns their names."""
     if os.environ.get("SERVICE_ENV", "development") == "production":
         return []
-    text = env_file.read_text() if env_file.exists() else ""
-    named = {line.split("=", 1)[0].strip() for line in text.splitlines() if "=" in line}
-    missing = {name: value for name, value in _new_keys().items() if name not in named and name not in os.environ}
+    lines = env_file.read_text().splitlines() if env_file.exists() else []
+    pairs = [line.partition("=") for line in lines]
+    given = {name.strip() for name, _, value in pairs if value.strip()} | {n for n, v in os.environ.items() if v}
+    missing = {name: value for name, value in _new_keys().items() if name not in given}
     if missing:
-        _append(env_file, text, missing)
+        # A name without a value (a copied .env.example) would win over the line behind it.
+        kept = [line for line in lines if line.partition("=")[0].strip() not in missing]
+        _write(env_file, [*kept, *(f"{name}={value}" for name, value in missing.items())])
     return sorted(missing)
 
 
-def _append(env_file: Path, text: str, values: dict[str, str]) -> None:
-    # Opened with its final rights: a file made readable first and closed later has been readable.
-    descriptor = os.open(env_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "a") as file:
-        os.fchmod(file.fileno(), 0o600)
-        if text and not text.endswith("\n"):
-            file.write("\n")
-        file.writelines(f"{name}={value}\n" for name, value in values.items())
+def _write(env_file: Path, lines: list[str]) -> None:
+    # A new file with its final rights, then put in place: a file closed later has been readable, a half-written one is lost.
+    draft = env_file.with_name(f"{env_file.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write("\n".join(lines) + "\n")
+    draft.replace(env_file)

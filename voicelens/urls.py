@@ -10,6 +10,10 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("health", health),
     path("api/health", health),
+    path("api/", include("voicelens.api")),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="start"),
     path("", include("apps.ingest.urls")),
 ]
+
+handler400 = "voicelens.api.bad_request"
+handler500 = "voicelens.api.server_error"
