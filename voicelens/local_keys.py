@@ -36,7 +36,7 @@ def ensure_local_keys(env_file: Path = ENV_FILE) -> list[str]:
 
 
 def _write(env_file: Path, lines: list[str]) -> None:
-    # A new file with its final rights, then put in place: a file closed later has been readable, a half-written one is lost.
+    # A new file with its final rights, put in place whole: one that is closed later has been readable before.
     draft = env_file.with_name(f"{env_file.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
