@@ -13,6 +13,7 @@ from django.db.models import F, QuerySet
 from apps.ingest.models import InboundEvent
 
 State = InboundEvent.State
+AFTER_DATABASE_ERROR = timedelta(seconds=2)
 
 
 def claim(now: datetime) -> list[InboundEvent]:
@@ -25,6 +26,13 @@ def claim(now: datetime) -> list[InboundEvent]:
             attempts=F("attempts") + 1, next_attempt_at=now + timedelta(seconds=settings.INGEST_LEASE_SEC)
         )
     return rows
+
+
+def release(rows: list[InboundEvent], now: datetime) -> None:
+    """Give rows back that could not be worked off for a reason that is not theirs, such as the database's."""
+    InboundEvent.objects.filter(pk__in=[row.pk for row in rows], state=State.RECEIVED).update(
+        attempts=F("attempts") - 1, next_attempt_at=now + AFTER_DATABASE_ERROR
+    )
 
 
 def _locked(rows: QuerySet[InboundEvent], limit: int) -> list[InboundEvent]:

@@ -4,10 +4,11 @@ import time
 
 from celery import shared_task
 from django.conf import settings
+from django.db import DatabaseError
 from django.utils import timezone
 
 from apps.ingest import bell
-from apps.ingest.claims import claim, something_due
+from apps.ingest.claims import claim, release, something_due
 from apps.ingest.normalise import normalise
 from apps.ingest.retention import empty_old_bodies
 
@@ -21,7 +22,12 @@ def drain() -> int:
     done = 0
     until = time.monotonic() + DRAIN_FOR_SEC
     while rows := claim(timezone.now()):
-        normalise(rows, timezone.now())
+        try:
+            normalise(rows, timezone.now())
+        except DatabaseError:
+            # A deadlock or a locked database. If even this fails, the rows' leases end by themselves.
+            release(rows, timezone.now())
+            raise
         done += len(rows)
         if time.monotonic() > until:
             bell.ring()
