@@ -3,9 +3,21 @@
 import os
 
 from celery import Celery
+from celery.signals import worker_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voicelens.settings")
 
 app = Celery("voicelens")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@worker_init.connect
+def _require_field_keys(**kwargs: object) -> None:
+    from apps.providers.vault import MissingKey
+    from voicelens.startup import require_field_keys
+
+    try:
+        require_field_keys()
+    except MissingKey as error:
+        raise SystemExit(str(error)) from error  # any other exception Celery would log and go on

@@ -7,7 +7,9 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voicelens.settings")
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
+from django.db import DatabaseError
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -30,9 +32,16 @@ def with_content_length(app: WSGIApp, limit_bytes: Callable[[], int]) -> WSGIApp
 
 
 def _largest_limit() -> int:
-    from apps.providers import registry
+    try:
+        return registry.largest_body_limit_bytes()
+    except DatabaseError:
+        return int(settings.WEBHOOK_BODY_LIMIT_BYTES)  # the view then answers 503
 
-    return registry.largest_body_limit_bytes()
 
+django_application = get_wsgi_application()
 
-application = with_content_length(get_wsgi_application(), _largest_limit)
+from apps.providers import registry  # noqa: E402 - models can be imported only now
+from voicelens.startup import require_field_keys  # noqa: E402
+
+require_field_keys()
+application = with_content_length(django_application, _largest_limit)

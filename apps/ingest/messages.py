@@ -110,16 +110,9 @@ def plain(message: VCPMessage, folded: Folded, now: datetime, processing_duratio
 
 
 def cost_usd(message: VCPMessage) -> Decimal | None:
-    """The total; where there is none, the sum of the roles' costs; unknown stays unknown."""
-    attribution = message.vcp_payload.outcomes.model_outcome_attribution
-    if attribution.total_cost_usd is not None:
-        total = Decimal(str(attribution.total_cost_usd))
-    else:
-        costs = [role.cost_usd for role in attribution.roles.values() if role.cost_usd is not None]
-        if not costs:
-            return None
-        total = sum((Decimal(str(cost)) for cost in costs), Decimal(0))
-    return total.quantize(Decimal("1e-9"), ROUND_HALF_UP)
+    """The message's total cost; what it does not tell is unknown, and no sum of the parts that happen to be known."""
+    total = message.vcp_payload.outcomes.model_outcome_attribution.total_cost_usd
+    return None if total is None else Decimal(str(total)).quantize(Decimal("1e-9"), ROUND_HALF_UP)
 
 
 def columns(message: VCPMessage) -> dict[str, Any]:

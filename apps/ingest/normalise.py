@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
 
 from apps.ingest import calls
@@ -18,7 +19,7 @@ from apps.ingest.calls import Key, Written, fail
 from apps.ingest.models import Artifact, CallKey, InboundEvent, Tombstone
 from apps.ingest.pseudonyms import tombstone_hashes
 from apps.ingest.reading import Failure, Reading, read, stored_report, take_out_artifacts
-from apps.ingest.retention import FORGOTTEN
+from apps.ingest.retention import FORGOTTEN, empty_bodies
 from apps.ingest.rows import update_rows
 from apps.providers import registry
 from apps.providers.engine.mapping import Fragment
@@ -82,6 +83,8 @@ def _normalise_together(rows: Sequence[InboundEvent], now: datetime) -> None:
         update_rows([work.row for work in works], _WRITTEN)
         InboundEvent.objects.filter(pk__in=[work.row.pk for work in forgotten]).update(**FORGOTTEN, body_emptied_at=now)
         written.save()
+        if not settings.STORE_WEBHOOK_PAYLOADS:
+            empty_bodies([work.row.pk for work in works if work.row.state != State.FAILED], now)
 
 
 def _fold_calls(works: Sequence[_Work], keys: dict[Key, CallKey], now: datetime, started: float) -> Written:

@@ -43,11 +43,13 @@ def empty_old_bodies(now: datetime, days: int) -> int:
 def _empty_batch(now: datetime, before: datetime) -> int:
     due = InboundEvent.objects.filter(received_at__lt=before, body_emptied_at=None).exclude(state=State.RECEIVED)
     ids = list(due.order_by("received_at").values_list("pk", flat=True)[:BATCH])
-    return (
-        InboundEvent.objects.filter(pk__in=ids)
-        .exclude(state=State.RECEIVED)
-        .update(body=b"", headers={}, body_emptied_at=now)
-    )
+    return empty_bodies(ids, now)
+
+
+def empty_bodies(ids: list[int], now: datetime) -> int:
+    """Empty these deliveries' bodies and headers, but for those still to be worked off."""
+    rows = InboundEvent.objects.filter(pk__in=ids, body_emptied_at=None).exclude(state=State.RECEIVED)
+    return rows.update(body=b"", headers={}, body_emptied_at=now)
 
 
 @transaction.atomic

@@ -337,6 +337,7 @@ class WebhookSchema(PartOfVersion):
         null=True, blank=True, help_text="Neutral answer for a request that waits for a decision."
     )
     description = models.TextField(blank=True)
+    example = models.JSONField(null=True, blank=True, help_text="A payload that publishing tries the version with.")
     position = models.PositiveIntegerField(default=0)
 
     class Meta:
@@ -358,6 +359,7 @@ class WebhookSchema(PartOfVersion):
             "optional": self.optional,
             "answer": self.answer,
             "description": self.description,
+            "example": self.example,
         }
 
     def clean(self) -> None:

@@ -19,7 +19,7 @@ from apps.providers import catalog
 from apps.providers.engine import fold, spec
 from apps.providers.engine.errors import EngineError
 from apps.providers.engine.mapping import Mapping
-from apps.providers.models import MappingRule, MappingVersion, Provider, WebhookSchema
+from apps.providers.models import MappingRule, MappingVersion, Provider, WebhookSchema, refuse_unless_draft
 from vcp import validate
 
 # Samples are judged as of this time, whatever the clock says.
@@ -104,9 +104,11 @@ def draft_of(version: MappingVersion, *, author: Any = None) -> MappingVersion:
 
 
 def run_samples(provider: Provider, mapping: spec.MappingSpec) -> list[SampleResult]:
-    """Each catalogue sample of the provider through the mapping, alone, as a call of its own."""
+    """Each sample of the catalogue and each example of the event table through the mapping, as a call of its own."""
     compiled = Mapping(mapping)
-    return [_run_sample(provider, compiled, name, payload) for name, payload in catalog.samples(provider.slug).items()]
+    samples = {f"example of {event.name}": event.example for event in mapping.events if event.example is not None}
+    samples |= catalog.samples(provider.slug)
+    return [_run_sample(provider, compiled, name, payload) for name, payload in samples.items()]
 
 
 def _run_sample(provider: Provider, mapping: Mapping, name: str, payload: MappingType[str, Any]) -> SampleResult:
@@ -144,8 +146,8 @@ def _problem(provider: Provider, mapping: Mapping, identity: Any, fragment: Any)
 
 
 def publish(version: MappingVersion, *, check_samples: bool = True) -> list[SampleResult]:
-    """Make a draft the version that runs. Raises SamplesFail, or pydantic.ValidationError when it hangs together
-    badly."""
+    """Make a draft the version that runs. Raises SamplesFail, pydantic.ValidationError when it hangs together badly,
+    or Immutable when it is no draft any more."""
     mapping = version.to_spec()
     results = run_samples(version.provider, mapping) if check_samples else []
     if any(result.problem for result in results):
@@ -157,6 +159,8 @@ def publish(version: MappingVersion, *, check_samples: bool = True) -> list[Samp
 @transaction.atomic
 def _put_in_force(version: MappingVersion, content_digest: str) -> None:
     Provider.objects.select_for_update().get(pk=version.provider_id)
+    # Under the lock: of two people who publish the same draft at once, the second must not retire it.
+    refuse_unless_draft(version)
     current = version.provider.published
     if current is not None:
         current.state = MappingVersion.State.RETIRED
@@ -164,8 +168,11 @@ def _put_in_force(version: MappingVersion, content_digest: str) -> None:
     version.state = MappingVersion.State.PUBLISHED
     version.published_at = timezone.now()
     version.replaced = current
+    if version.digest != content_digest:
+        # A catalogue draft that was edited here is no longer the catalogue's: the next sync must not publish over it.
+        version.origin = MappingVersion.Origin.ADMIN
     version.digest = content_digest
-    version.save(update_fields=["state", "published_at", "replaced", "digest"])
+    version.save(update_fields=["state", "published_at", "replaced", "origin", "digest"])
 
 
 class NothingToUndo(Exception):

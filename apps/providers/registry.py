@@ -4,6 +4,7 @@ Within half a second of a commit every process runs on the new rows. The snapsho
 it is never logged, cached outside the process or serialised.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +28,8 @@ from apps.providers.models import (
     RegistryStamp,
     Secret,
 )
+
+log = logging.getLogger(__name__)
 
 LOOK_EVERY_SEC = 0.5
 NOTE_USE_EVERY = timedelta(minutes=1)
@@ -214,12 +217,18 @@ def _endpoint(row: Endpoint, runtime: ProviderRuntime, ways: list[AuthConfig]) -
 
 
 def _auth(row: AuthConfig, from_environment: list[str]) -> Auth:
-    held = [
-        HeldSecret(signatures.Secret(str(secret.pk), secret.value()), secret.valid_until)
-        for secret in row.secrets.all()
-    ]
+    held = [found for secret in row.secrets.all() if (found := _held(secret)) is not None]
     held += [HeldSecret(signatures.Secret(ENV_SECRET, value), None) for value in from_environment]
     return Auth(row.pk, signatures.parse_scheme(row.scheme), tuple(held))
+
+
+def _held(row: Secret) -> HeldSecret | None:
+    try:
+        return HeldSecret(signatures.Secret(str(row.pk), row.value()), row.valid_until)
+    except vault.MissingKey as error:
+        # A start would have stopped. In a running process only what needs this secret fails, and fails closed.
+        log.error("secret %s of endpoint %s cannot be decrypted: %s", row.pk, row.auth_config, error)
+        return None
 
 
 def verify_stored_secrets() -> int:

@@ -13,7 +13,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from apps.providers.engine.conditions import Decision
-from apps.providers.engine.mapping import DEFAULT, DERIVED, OBSERVED, Fragment, Mapping, Value
+from apps.providers.engine.mapping import BELOW, DEFAULT, DERIVED, OBSERVED, Fragment, Mapping, Value
 from apps.providers.engine.paths import MISSING, copied, fill, put, says_nothing
 from apps.providers.engine.spec import ARTIFACT_TARGETS, STAGES, Stage
 from apps.providers.engine.transforms import to_iso
@@ -24,6 +24,7 @@ STRENGTH = {DEFAULT: 0, DERIVED: 1, OBSERVED: 2}
 STATUS = "outcomes.objective.status"
 START, END, DURATION = "call.start_time", "call.end_time", "call.duration_sec"
 MAX_HEADLINE = 120
+TOTAL = "outcomes.model_outcome_attribution.total_cost_usd"
 # Words that stand where a number would: a pseudonym of them would make one person of all hidden callers.
 NO_CALLER = frozenset({"anonymous", "restricted", "private", "unavailable", "unknown", "blocked", "withheld"})
 
@@ -167,19 +168,21 @@ class _Merged:
 
     def _times(self) -> None:
         start, end, duration = self.observed(START), self.observed(END), self.observed(DURATION)
-        if start is None and end is not None and duration is not None:
-            self._infer(START, to_iso(_moment(end) - timedelta(seconds=duration)))
-        clocks = sorted(event.occurred_at for event in self.events if event.occurred_at)
+        if end is not None and duration is not None:
+            self._infer(START, _shifted(end, -duration))
+        # An event is told after its call began, and a call begins before it ends.
+        clocks = [event.occurred_at for event in self.events if event.occurred_at] + ([end] if end else [])
         if clocks:
-            self._infer(START, clocks[0])
+            self._infer(START, min(clocks, key=_moment))
         if START not in self.values:
             self._infer(START, to_iso(self._first_received()))
             self.history.append("start_time_unknown")
-        if end is None and self.mapping.spec.end_from_duration and start and duration is not None:
-            self._infer(END, to_iso(_moment(start) + timedelta(seconds=duration)))
+        if self.mapping.spec.end_from_duration and start and duration is not None:
+            self._infer(END, _shifted(start, duration))
         self._check_end()
         if start is not None and self.observed(END) is not None:
-            self.add(DURATION, _seconds_between(start, self.observed(END)))
+            seconds = _seconds_between(start, self.observed(END))
+            self.add(DURATION, seconds if seconds < BELOW[DURATION] else None)
 
     def _check_end(self) -> None:
         end = self.get(END)
@@ -208,7 +211,7 @@ class _Merged:
 
     def _words_for_people(self) -> None:
         summary = self.get("hcr.summary")
-        self.add("hcr.headline", _first_sentence(summary) if summary else self._plain_headline(), OBSERVED)
+        self.add("hcr.headline", _first_sentence(summary or "") or self._plain_headline(), OBSERVED)
         duration = self.get(DURATION)
         self.add("outcomes.objective.metrics.aht_sec", duration, OBSERVED)
         self.add("hcr.impact_metrics.aht_sec", duration, OBSERVED)
@@ -252,14 +255,15 @@ class _Merged:
 
     def _provenance(self, slug: str) -> dict[str, Json]:
         inferred = [f"inferred:{target}" for target in sorted(self.values) if self.values[target].basis == DERIVED]
-        names = list(dict.fromkeys(event.name for event in self.events))
+        # Which events, in the order of the fold, and the hash of each body as it was received.
+        steps = [f"event:{event.name} sha256:{event.digest}" for event in self.events]
         return {
             "source_system": f"{slug}_webhook_api",
             "created_at": to_iso(self._first_received()),
             "created_by": f"{slug}_webhook_processor",
             "transformation_history": [
                 f"received_from_{slug}_webhook",
-                *(f"event:{name}" for name in names),
+                *steps,
                 "mapped_to_vcp_v0.5",
                 *self.history,
                 *inferred,
@@ -269,10 +273,18 @@ class _Merged:
         }
 
     def _finish_roles(self, payload: dict[str, Json]) -> None:
-        """An attributed role needs minutes: those of the call where the provider tells none of its own."""
+        """What a role needs and no rule gave: a model's name, and minutes, which then are those of the call."""
+        for role in payload["model_selection"]["roles"].values():
+            fill(role, "chosen", "unknown")
+        roles = payload["outcomes"]["model_outcome_attribution"]["roles"].values()
         minutes = Decimal(self.get(DURATION) or 0) / 60
-        for role in payload["outcomes"]["model_outcome_attribution"]["roles"].values():
+        for role in roles:
+            fill(role, "model_id", "unknown")
             fill(role, "minutes", float(minutes.quantize(Decimal("0.0001"), ROUND_HALF_UP)))
+        if sum(role.get("cost_usd") or 0 for role in roles) >= BELOW[TOTAL]:
+            for role in roles:
+                role.pop("cost_usd", None)
+            self.problems.append("the costs of the roles are a billion USD or more; left out")
 
 
 _NOT_ASSESSED: dict[str, Json] = {"gap_score": 0.0, "gap_class": "aligned", "factors": ["not_assessed"]}
@@ -320,12 +332,19 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+def _shifted(text: str, seconds: int) -> str | None:
+    try:
+        return to_iso(_moment(text) + timedelta(seconds=seconds))
+    except OverflowError:  # beyond the years 1 to 9999
+        return None
+
+
 def _seconds_between(start: str, end: str) -> int:
     milliseconds = (_moment(end) - _moment(start)) // timedelta(milliseconds=1)
     return int((Decimal(milliseconds) / 1000).to_integral_value(ROUND_HALF_UP))
 
 
 def _first_sentence(text: str) -> str:
-    line = text.strip().splitlines()[0].strip()
-    sentence = line.split(". ", 1)[0].rstrip(".")
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    sentence = line.split(". ", 1)[0].rstrip(".") or line
     return sentence if len(sentence) <= MAX_HEADLINE else sentence[: MAX_HEADLINE - 1].rstrip() + "…"

@@ -96,6 +96,7 @@ class RuleSpec(Strict):
             transforms.build(self.transform, self.args)
         except ValidationError as error:
             raise ValueError(f"args of transform {self.transform!r}: {first_problem(error)}") from error
+        _check_value(self.target, self.default, "default")
         return self
 
     def applies_to(self, event: str) -> bool:
@@ -117,6 +118,8 @@ class EventSpec(Strict):
     required: tuple[Path, ...] = ()
     optional: tuple[Path, ...] = ()
     description: str = ""
+    # A payload to try the mapping with, where the catalogue has no sample file.
+    example: Any = None
     # The whole answer to a request that waits for a decision; VoiceLens observes, it does not steer.
     answer: dict[str, Any] | None = None
 
@@ -221,14 +224,21 @@ class MappingSpec(Strict):
 
 
 def _check_values(decision: Decision) -> None:
-    adapter = field_type(decision.target)
     for value in (*(row.value for row in decision.rows), decision.default):
-        if value is None or adapter is None:
-            continue
-        try:
-            adapter.validate_python(value)
-        except ValidationError as error:
-            raise ValueError(f"decision for {decision.target}: {value!r}: {first_problem(error)}") from error
+        _check_value(decision.target, value, "decision")
+
+
+def _check_value(target: str, value: Any, what: str) -> None:
+    """A value written down here goes into messages as it is, so it must have its target's type and normal form."""
+    adapter = field_type(target)
+    if value is None or adapter is None:
+        return
+    try:
+        normal = adapter.dump_python(adapter.validate_python(value), mode="json")
+    except ValidationError as error:
+        raise ValueError(f"{what} for {target}: {value!r}: {first_problem(error)}") from error
+    if not isinstance(value, dict | list) and normal != value:
+        raise ValueError(f"{what} for {target}: write {value!r} as {normal!r}")
 
 
 class SetupSpec(Strict):

@@ -139,6 +139,7 @@ class Migration(migrations.Migration):
                 ('optional', models.JSONField(blank=True, default=list)),
                 ('answer', models.JSONField(blank=True, help_text='Neutral answer for a request that waits for a decision.', null=True)),
                 ('description', models.TextField(blank=True)),
+                ('example', models.JSONField(blank=True, help_text='A payload that publishing tries the version with.', null=True)),
                 ('position', models.PositiveIntegerField(default=0)),
                 ('version', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='webhook_schemas', to='providers.mappingversion')),
             ],
