@@ -8,6 +8,8 @@ from pathlib import Path
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
+from django.urls import reverse
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "1.0"
@@ -35,11 +37,14 @@ FIELD_ENCRYPTION_KEYS = _key("FIELD_ENCRYPTION_KEYS", "Provider secrets are encr
 # Pseudonyms of callers: `version:text,…`; the first one is used, older ones still recognise erased calls.
 PSEUDONYM_KEY = _key("PSEUDONYM_KEY", "Caller pseudonyms are keyed with it (version:text).")
 
-# Secrets of the `default` endpoints by provider: WEBHOOK_SECRET_RETELL=new,old. They count beside those in the admin.
+# Secrets of the `default` endpoints by provider: WEBHOOK_SECRET_RETELL=new,old (or RETELL_WEBHOOK_SECRET). They count
+# beside those in the admin.
 WEBHOOK_SECRETS = {
-    name.removeprefix("WEBHOOK_SECRET_").lower(): [part.strip() for part in value.split(",") if part.strip()]
+    name.removeprefix("WEBHOOK_SECRET_").removesuffix("_WEBHOOK_SECRET").lower(): [
+        part.strip() for part in value.split(",") if part.strip()
+    ]
     for name, value in os.environ.items()
-    if name.startswith("WEBHOOK_SECRET_")
+    if name.startswith("WEBHOOK_SECRET_") or name.endswith("_WEBHOOK_SECRET")
 }
 
 # --- Addresses --------------------------------------------------------------------------------------------
@@ -67,7 +72,11 @@ SECURE_REFERRER_POLICY = "same-origin"
 # --- Ingest -------------------------------------------------------------------------------------------------
 WEBHOOK_BODY_LIMIT_BYTES = env.int("WEBHOOK_BODY_LIMIT_BYTES", default=10 * 1024 * 1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = WEBHOOK_BODY_LIMIT_BYTES  # the API's door must not refuse what the webhook's takes
+# A mapping draft is edited as one form: a dozen fields for each of its rules.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
 RAW_RETENTION_DAYS = env.int("RAW_RETENTION_DAYS", default=30)
+# Off: a body is emptied as soon as it is worked off (failed ones stay, to be replayed) and cannot be mapped anew.
+STORE_WEBHOOK_PAYLOADS = env.bool("STORE_WEBHOOK_PAYLOADS", default=True)
 # Written into provenance.data_retention_policy of each message.
 DATA_RETENTION_POLICY = env.str("DATA_RETENTION_POLICY", default=f"standard_{RAW_RETENTION_DAYS}_days")
 INGEST_BATCH_SIZE = env.int("INGEST_BATCH_SIZE", default=200)
@@ -224,10 +233,24 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Calls of every voice-AI provider as Voice Context Protocol messages, and their daily numbers.",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
+    "OAS_VERSION": "3.1.1",
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
 }
+
+
+def _item(title: str, icon: str, page: str, permission: str, query: str = "", **more: object) -> dict[str, object]:
+    """A line of the admin's side bar, for those who may look at the page."""
+    return {
+        "title": title,
+        "icon": icon,
+        "link": lambda request: f"{reverse(f'admin:{page}_changelist')}{query}",
+        "permission": lambda request: request.user.has_perm(permission),
+        **more,
+    }
+
+
 UNFOLD = {
     "SITE_TITLE": "VoiceLens",
     "SITE_HEADER": "VoiceLens",
@@ -235,8 +258,60 @@ UNFOLD = {
     "SITE_SYMBOL": "graphic_eq",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
-    "SIDEBAR": {"show_search": False, "show_all_applications": False},
-}
+    "DASHBOARD_CALLBACK": "voicelens.admin.attention",
+    "STYLES": [lambda request: static("voicelens/admin.css")],
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": [
+            {
+                "title": "Calls",
+                "items": [
+                    _item(
+                        "Deliveries", "inbox", "ingest_inboundevent", "ingest.view_inboundevent",
+                        badge="voicelens.admin.failed_deliveries", badge_variant="danger",
+                    ),
+                    _item("Messages", "forum", "ingest_message", "ingest.view_message"),
+                    _item("Deleted calls", "auto_delete", "ingest_callkey", "ingest.view_callkey", "?deleted=yes"),
+                ],
+            },
+            {
+                "title": "Numbers",
+                "items": [
+                    _item("Daily numbers", "bar_chart", "analytics_dailyproviderstats",
+                          "analytics.view_dailyproviderstats"),
+                ],
+            },
+            {
+                "title": "Registry",
+                "items": [
+                    _item("Providers", "hub", "providers_provider", "providers.view_provider"),
+                    _item("Endpoints", "webhook", "providers_endpoint", "providers.view_endpoint"),
+                    _item("Mapping versions", "rule", "providers_mappingversion", "providers.view_mappingversion"),
+                ],
+            },
+            {
+                "title": "Operations",
+                "items": [
+                    _item("Periodic tasks", "schedule", "django_celery_beat_periodictask",
+                          "django_celery_beat.view_periodictask"),
+                    _item("Intervals", "timer", "django_celery_beat_intervalschedule",
+                          "django_celery_beat.view_intervalschedule"),
+                    _item("Crontabs", "calendar_month", "django_celery_beat_crontabschedule",
+                          "django_celery_beat.view_crontabschedule"),
+                ],
+            },
+            {
+                "title": "Access",
+                "items": [
+                    _item("Users", "person", "auth_user", "auth.view_user"),
+                    _item("Groups", "group", "auth_group", "auth.view_group"),
+                    _item("API tokens", "key", "authtoken_tokenproxy", "authtoken.view_tokenproxy"),
+                ],
+            },
+        ],
+    },
+}  # fmt: skip
 
 # --- Logs: to standard error, one line an event -----------------------------------------------------------
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")

@@ -70,7 +70,7 @@ class InboundEvent(models.Model):
         indexes = [
             models.Index(fields=["next_attempt_at", "id"], condition=models.Q(state="received"), name="event_to_do"),
             models.Index(fields=["call_key", "id"], name="event_of_call"),
-            models.Index(fields=["provider", "account", "call_id"], name="event_call_key"),
+            models.Index(fields=["call_id", "provider", "account"], name="event_call_key"),
             models.Index(fields=["endpoint", "-received_at"], name="event_of_endpoint"),
             models.Index(fields=["state", "-id"], name="event_state"),
             models.Index(fields=["received_at"], condition=models.Q(body_emptied_at=None), name="event_has_body"),

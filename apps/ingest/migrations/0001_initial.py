@@ -90,7 +90,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'deliveries',
                 'db_table': 'inbound_events',
                 'ordering': ['-id'],
-                'indexes': [models.Index(condition=models.Q(('state', 'received')), fields=['next_attempt_at', 'id'], name='event_to_do'), models.Index(fields=['call_key', 'id'], name='event_of_call'), models.Index(fields=['provider', 'account', 'call_id'], name='event_call_key'), models.Index(fields=['endpoint', '-received_at'], name='event_of_endpoint'), models.Index(fields=['state', '-id'], name='event_state'), models.Index(condition=models.Q(('body_emptied_at', None)), fields=['received_at'], name='event_has_body')],
+                'indexes': [models.Index(condition=models.Q(('state', 'received')), fields=['next_attempt_at', 'id'], name='event_to_do'), models.Index(fields=['call_key', 'id'], name='event_of_call'), models.Index(fields=['call_id', 'provider', 'account'], name='event_call_key'), models.Index(fields=['endpoint', '-received_at'], name='event_of_endpoint'), models.Index(fields=['state', '-id'], name='event_state'), models.Index(condition=models.Q(('body_emptied_at', None)), fields=['received_at'], name='event_has_body')],
             },
         ),
         migrations.CreateModel(

@@ -1,0 +1,199 @@
+"""Pages of other packages in the admin's own form: periodic tasks, users, groups, API tokens.
+
+And what its first page shows: the things that need attention.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
+from django.db.models import Sum
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django_celery_beat import admin as beat
+from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
+from rest_framework.authtoken.admin import TokenAdmin, TokenChangeList
+from rest_framework.authtoken.models import TokenProxy
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import display
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.views import ChangeList
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from apps.ingest.models import InboundEvent, Refusal
+from apps.providers.admin.state import endpoint_state
+from apps.providers.models import Endpoint, Environment, MappingVersion
+
+FAILED_SHOWN = 99
+
+
+def failed_deliveries(request: HttpRequest) -> str:
+    """The badge beside Deliveries; empty when nothing failed."""
+    if not request.user.has_perm("ingest.view_inboundevent"):
+        return ""
+    count = InboundEvent.objects.filter(state=InboundEvent.State.FAILED).order_by()[: FAILED_SHOWN + 1].count()
+    return (f"{FAILED_SHOWN}+" if count > FAILED_SHOWN else str(count)) if count else ""
+
+
+admin.site.index_title = "Overview"
+
+
+@dataclass(frozen=True)
+class Concern:
+    """Something that waits for an operator: what, how urgent, and the page to go to."""
+
+    word: str
+    colour: str
+    text: str
+    url: str
+
+
+def attention(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """What the admin's first page shows."""
+    may: Any = request.user
+    concerns = list(_failed(request))
+    if may.has_perm("providers.view_endpoint"):
+        concerns += [*_refused(), *_closed()]
+    if may.has_perm("providers.view_mappingversion"):
+        concerns += _drafts()
+    return {**context, "concerns": concerns}
+
+
+def _failed(request: HttpRequest) -> Iterator[Concern]:
+    count = failed_deliveries(request)
+    if count:
+        url = f"{reverse('admin:ingest_inboundevent_changelist')}?state__exact=failed"
+        yield Concern("failed", "danger", f"Deliveries that could not be mapped: {count}", url)
+
+
+def _refused() -> Iterator[Concern]:
+    since = timezone.now() - timedelta(hours=24)
+    rows = Refusal.objects.filter(last_at__gte=since).values("endpoint").annotate(total=Sum("count"))
+    totals = {row["endpoint"]: row["total"] for row in rows}
+    for endpoint in Endpoint.objects.filter(pk__in=totals).select_related("provider"):
+        text = f"{endpoint} refused {totals[endpoint.pk]} deliveries in 24 hours, last: {endpoint.last_refused_reason}"
+        yield Concern("refused", "warning", text, _page(endpoint))
+
+
+def _closed() -> Iterator[Concern]:
+    live = Endpoint.objects.filter(environment=Environment.LIVE, enabled=True, provider__enabled=True)
+    for endpoint in live.select_related("provider"):
+        state = endpoint_state(endpoint, timezone.now())
+        if not state.open or state.warning:
+            yield Concern(state.word, state.colour, f"{endpoint}: {state.warning or state.why}", _page(endpoint))
+
+
+def _drafts() -> Iterator[Concern]:
+    for draft in MappingVersion.objects.filter(state=MappingVersion.State.DRAFT).select_related("provider"):
+        yield Concern("draft", "info", f"{draft} is not published: {draft.reason}", _page(draft))
+
+
+def _page(row: Any) -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+
+
+for model in (
+    User, Group, TokenProxy, PeriodicTask, IntervalSchedule, CrontabSchedule, ClockedSchedule, SolarSchedule
+):  # fmt: skip
+    admin.site.unregister(model)
+
+
+# --- access --------------------------------------------------------------------------------------------------
+
+
+@admin.register(User)
+class OperatorAdmin(UserAdmin, ModelAdmin):  # type: ignore[type-arg]
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+
+
+@admin.register(Group)
+class OperatorGroupAdmin(GroupAdmin, ModelAdmin):
+    pass
+
+
+class TokensChangeList(TokenChangeList, ChangeList):
+    pass
+
+
+# A token's own text is the token: it would stand in messages, headings and the admin's log.
+TokenProxy.__str__ = lambda self: f"token of {self.user}"  # type: ignore[method-assign, attr-defined]
+
+
+@admin.register(TokenProxy)
+class OperatorTokenAdmin(TokenAdmin, ModelAdmin):
+    """A token is shown once, when it is made."""
+
+    list_display = ("user", "masked", "created")
+    list_select_related = ("user",)
+    readonly_fields = ("masked", "created")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return TokensChangeList
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("user", "masked", "created") if obj else ("user",)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # another user needs another token
+
+    @display(description="token")
+    def masked(self, obj: Any) -> str:
+        return f"{obj.key[:4]}…"
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: Any = None) -> HttpResponse:
+        text = "Token of {}: <code>{}</code>. It is shown only this once. Send it as Authorization: Token …"
+        messages.warning(request, format_html(text, obj.user, obj.key))
+        return super().response_add(request, obj, post_url_continue)
+
+
+# --- periodic tasks ------------------------------------------------------------------------------------------
+
+
+class TaskSelectWidget(UnfoldAdminSelectWidget, beat.TaskSelectWidget):
+    """Unfold's look, beat's list of tasks."""
+
+
+class PeriodicTaskForm(beat.PeriodicTaskForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["task"].widget = UnfoldAdminTextInputWidget()
+        self.fields["regtask"].widget = TaskSelectWidget()
+
+
+@admin.register(PeriodicTask)
+class OperatorPeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):
+    form = PeriodicTaskForm
+    list_display = ("name", "enabled", "task", "scheduler", "last_run_at", "one_off")
+    list_filter = ("enabled",)
+    date_hierarchy = None
+
+
+class PeriodicTaskInline(beat.PeriodicTaskInline, TabularInline):
+    pass
+
+
+class ScheduleAdmin(ModelAdmin):
+    inlines = (PeriodicTaskInline,)
+
+
+@admin.register(IntervalSchedule, SolarSchedule)
+class OperatorScheduleAdmin(ScheduleAdmin):
+    pass
+
+
+@admin.register(CrontabSchedule)
+class OperatorCrontabAdmin(ScheduleAdmin, beat.CrontabScheduleAdmin):
+    inlines = (PeriodicTaskInline,)
+
+
+@admin.register(ClockedSchedule)
+class OperatorClockedAdmin(ScheduleAdmin, beat.ClockedScheduleAdmin):
+    inlines = (PeriodicTaskInline,)
