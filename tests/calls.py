@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import connections
 from django.utils import timezone
 
+from apps.analytics.models import DailyProviderStats
 from apps.ingest.models import InboundEvent, Message
 from apps.providers import catalog
 from apps.providers.engine.signatures import sign
@@ -27,7 +28,9 @@ CALL_ID = "call_b1e4c07a95d24f6f8e2a77d0c31"
 GONE = object()
 
 
-def signed(body: bytes, *, provider: str = "retell", secret: str = SECRET, at: datetime | None = None) -> dict[str, str]:
+def signed(
+    body: bytes, *, provider: str = "retell", secret: str = SECRET, at: datetime | None = None
+) -> dict[str, str]:
     """The headers with which that provider would send the body at that time (now, if none is given)."""
     return sign(catalog.load(provider).auth, secret, body, at or timezone.now())
 
@@ -47,9 +50,22 @@ def sample(name: str, provider: str = "retell", **call: Any) -> Any:
     return payload
 
 
+def ready_made(**call: Any) -> Any:
+    """The sample of a whole VCP message; keywords replace fields of its `call`."""
+    message = copy.deepcopy(catalog.samples("vcp")["message"])
+    message["vcp_payload"]["call"] |= call
+    return message
+
+
 def states() -> dict[str, str]:
     """The state of each delivery by its event."""
     return dict(InboundEvent.objects.values_list("event", "state"))
+
+
+def numbers(**lookup: Any) -> dict[str, int]:
+    """The only day's numbers (or that of the lookup), without those that are zero."""
+    row = DailyProviderStats.objects.get(**lookup)
+    return {name: getattr(row, name) for name in row.ADDENDS if getattr(row, name)}
 
 
 def said(message: Message) -> str:

@@ -27,6 +27,7 @@ from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from apps.ingest.models import InboundEvent, Refusal
+from apps.providers import registry
 from apps.providers.admin.state import endpoint_state
 from apps.providers.models import Endpoint, Environment, MappingVersion
 
@@ -59,6 +60,7 @@ def attention(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     may: Any = request.user
     concerns = list(_failed(request))
     if may.has_perm("providers.view_endpoint"):
+        registry.forget()  # what was saved a moment ago counts
         concerns += [*_refused(), *_closed()]
     if may.has_perm("providers.view_mappingversion"):
         concerns += _drafts()

@@ -13,13 +13,12 @@ from django.conf import settings
 from apps.ingest.models import CallKey, Message
 from apps.ingest.pseudonyms import pseudonym
 from apps.providers.engine.fold import Context, Folded, sort_keys
+from apps.providers.engine.mapping import BELOW
 from vcp import VCPMessage, checksum, validate
-from vcp.errors import ErrorObject
+from vcp.errors import SCHEMA_VALIDATION_FAILED, ErrorObject
 
 # Left out when two messages are compared: they differ at every processing.
 PROCESSING_FIELDS = ("processed_at", "processing_duration_ms", "checksum")
-MAX_DURATION_SEC = 2**31 - 1
-MAX_COST_USD = Decimal(10) ** 9
 
 
 @dataclass(frozen=True)
@@ -53,12 +52,15 @@ def _beyond_columns(message: VCPMessage | None) -> list[ErrorObject]:
     """What the protocol allows and the database's columns cannot hold."""
     if message is None:
         return []
-    problems = []
-    if (message.vcp_payload.call.duration_sec or 0) > MAX_DURATION_SEC:
-        problems.append(("$.vcp_payload.call.duration_sec", "is longer than 68 years"))
-    if (cost_usd(message) or 0) >= MAX_COST_USD:
-        problems.append(("$.vcp_payload.outcomes.model_outcome_attribution.total_cost_usd", "is a billion or more"))
-    return [ErrorObject(code="VCP_E001", message=text, field_path=path) for path, text in problems]
+    told = {
+        "call.duration_sec": message.vcp_payload.call.duration_sec,
+        "outcomes.model_outcome_attribution.total_cost_usd": cost_usd(message),
+    }
+    return [
+        ErrorObject(SCHEMA_VALIDATION_FAILED, f"must be below {BELOW[path]:g}", f"$.vcp_payload.{path}")
+        for path, value in told.items()
+        if value is not None and value >= BELOW[path]
+    ]
 
 
 def apply_corrections(message: dict[str, Any], corrections: list[dict[str, Any]]) -> dict[str, Any]:
@@ -67,6 +69,7 @@ def apply_corrections(message: dict[str, Any], corrections: list[dict[str, Any]]
         return message
     corrected = orjson.loads(orjson.dumps(message))
     payload = corrected["vcp_payload"]
+    corrected["audit"].pop("checksum", None)  # that of a ready-made message was of its uncorrected content
     for correction in corrections:
         _set(payload, correction["path"].split("."), correction["value"])
     # One truth for the outcome: what people read follows what was measured.
@@ -104,9 +107,15 @@ def seal(message: VCPMessage, now: datetime, processing_duration_ms: float) -> d
     return sealed
 
 
-def plain(message: VCPMessage, folded: Folded, now: datetime, processing_duration_ms: float) -> dict[str, Any]:
-    """The message as it is stored: sealed, unless it came ready-made; then its sender's word stands as it is."""
-    return message.to_dict() if folded.ready_made else seal(message, now, processing_duration_ms)
+def plain(
+    message: VCPMessage, folded: Folded, now: datetime, processing_duration_ms: float, corrected: bool = False
+) -> dict[str, Any]:
+    """The message as it is stored: sealed, unless it came ready-made; then its sender's word stands as it is.
+
+    Once somebody has corrected it, it is no longer its sender's word.
+    """
+    as_it_came = folded.ready_made and not corrected
+    return message.to_dict() if as_it_came else seal(message, now, processing_duration_ms)
 
 
 def cost_usd(message: VCPMessage) -> Decimal | None:
@@ -137,7 +146,7 @@ def columns(message: VCPMessage) -> dict[str, Any]:
 
 def fill(stored: Message, message: VCPMessage, folded: Folded, now: datetime, processing_duration_ms: float) -> bool:
     """Put the message into its row, unsaved; False, and nothing changed, when it says what is stored already."""
-    sealed = plain(message, folded, now, processing_duration_ms)
+    sealed = plain(message, folded, now, processing_duration_ms, corrected=bool(stored.corrections))
     digest = content_digest(sealed)
     if digest == stored.content_digest and folded.stage == stored.stage:
         return False

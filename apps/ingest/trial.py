@@ -76,6 +76,12 @@ class Trial:
     warnings: list[ErrorObject]
     folded: Folded | None = None
 
+    def refuse(self) -> None:
+        """What is not authentic becomes nothing."""
+        self.message = self.cost_usd = None
+        refused = next(one.verdict for one in self.cases if not one.verdict.authentic)
+        self.errors.insert(0, ErrorObject("HTTP_401", f"not authentic ({refused.reason.value}): {refused.detail}"))
+
 
 def prove(case: Case, subject: Subject) -> Verdict:
     """The first way that proves the case, else the verdict that says most."""

@@ -10,6 +10,8 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
+from django.db.models.signals import pre_delete
+from django.dispatch import receiver
 from pydantic import TypeAdapter
 from pydantic import ValidationError as PydanticError
 
@@ -304,6 +306,10 @@ class PartOfVersion(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         refuse_unless_draft(self.version)
+        if self.pk:
+            # Nor may a row be taken out of a version that is in force, by giving it another one.
+            for stored in type(self)._default_manager.filter(pk=self.pk).select_related("version"):
+                refuse_unless_draft(stored.version)
         super().save(*args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> Any:
@@ -408,6 +414,15 @@ def _clean_row(model: Any, data: dict[str, Any], renamed: dict[str, str]) -> Non
         field = renamed.get(place, place)
         problem = first_problem(error)
         raise ValidationError({field: problem} if field in data else problem) from error
+
+
+@receiver(pre_delete, dispatch_uid="versions_in_force_stay")
+def _refuse_deletion(sender: type, instance: models.Model, **kwargs: Any) -> None:
+    """Versions in force and their rows cannot be deleted by a query set either."""
+    if isinstance(instance, MappingVersion):
+        refuse_unless_draft(instance)
+    elif isinstance(instance, WebhookSchema | MappingRule):
+        refuse_unless_draft(instance.version)
 
 
 class RegistryStamp(models.Model):

@@ -23,6 +23,8 @@ class Condition(BaseModel):
 
     equals: Scalar | None = None
     any_of: tuple[Scalar, ...] = Field(default=(), alias="in")
+    # Told, and none of these words: for choices where an unknown word must be taken for the careful one.
+    none_of: tuple[Scalar, ...] = Field(default=(), alias="not_in")
     glob: tuple[str, ...] = ()
     contains: str | None = None
     present: bool | None = None
@@ -38,8 +40,8 @@ class Condition(BaseModel):
 
     @model_validator(mode="after")
     def _asks_something(self) -> "Condition":
-        if self.equals is None and not self.any_of and not self.glob and self.contains is None and self.present is None:
-            raise ValueError("a condition needs one of equals, in, glob, contains, present")
+        if not (self.names_words or self.none_of) and self.contains is None and self.present is None:
+            raise ValueError("a condition needs one of equals, in, not_in, glob, contains, present")
         return self
 
     def holds(self, value: Json) -> bool:
@@ -48,6 +50,8 @@ class Condition(BaseModel):
         if self.present is not None and told != self.present:
             return False
         if self.names_words and not (told and self.knows(value)):
+            return False
+        if self.none_of and (not told or any(_same(value, word) for word in self.none_of)):
             return False
         return self.contains is None or (told and _contains(value, self.contains))
 
@@ -63,10 +67,12 @@ class Condition(BaseModel):
 
 
 def _same(value: Json, word: Scalar) -> bool:
-    # true is no 1 here: Python's equality would say so.
-    if isinstance(value, bool) or isinstance(word, bool):
-        return value is word
-    return bool(fold_word(value) == fold_word(word))
+    return bool(_comparable(value) == _comparable(word))
+
+
+def _comparable(value: Json) -> Json:
+    """Texts without case and outer blanks, and true as the text of it: some providers quote it. It is no 1 here."""
+    return str(value).lower() if isinstance(value, bool) else fold_word(value)
 
 
 def _contains(value: Json, part: str) -> bool:

@@ -24,7 +24,6 @@ STRENGTH = {DEFAULT: 0, DERIVED: 1, OBSERVED: 2}
 STATUS = "outcomes.objective.status"
 START, END, DURATION = "call.start_time", "call.end_time", "call.duration_sec"
 MAX_HEADLINE = 120
-TOTAL = "outcomes.model_outcome_attribution.total_cost_usd"
 # Words that stand where a number would: a pseudonym of them would make one person of all hidden callers.
 NO_CALLER = frozenset({"anonymous", "restricted", "private", "unavailable", "unknown", "blocked", "withheld"})
 
@@ -45,8 +44,9 @@ class Event:
     failures: tuple[str, ...] = ()
 
     @property
-    def order(self) -> tuple[int, str, str]:
-        return self.rank, self.occurred_at or "", self.digest
+    def order(self) -> tuple[int, str, str, str]:
+        # The reference tells apart what is equal in all else: one body that came to two endpoints.
+        return self.rank, self.occurred_at or "", self.digest, self.payload_ref
 
 
 @dataclass(frozen=True)
@@ -255,8 +255,9 @@ class _Merged:
 
     def _provenance(self, slug: str) -> dict[str, Json]:
         inferred = [f"inferred:{target}" for target in sorted(self.values) if self.values[target].basis == DERIVED]
-        # Which events, in the order of the fold, and the hash of each body as it was received.
-        steps = [f"event:{event.name} sha256:{event.digest}" for event in self.events]
+        # Which events, in the order of the fold, and the hash of each body as it was received; two endpoints may get
+        # the same one.
+        steps = dict.fromkeys(f"event:{event.name} sha256:{event.digest}" for event in self.events)
         return {
             "source_system": f"{slug}_webhook_api",
             "created_at": to_iso(self._first_received()),
@@ -276,15 +277,10 @@ class _Merged:
         """What a role needs and no rule gave: a model's name, and minutes, which then are those of the call."""
         for role in payload["model_selection"]["roles"].values():
             fill(role, "chosen", "unknown")
-        roles = payload["outcomes"]["model_outcome_attribution"]["roles"].values()
         minutes = Decimal(self.get(DURATION) or 0) / 60
-        for role in roles:
+        for role in payload["outcomes"]["model_outcome_attribution"]["roles"].values():
             fill(role, "model_id", "unknown")
             fill(role, "minutes", float(minutes.quantize(Decimal("0.0001"), ROUND_HALF_UP)))
-        if sum(role.get("cost_usd") or 0 for role in roles) >= BELOW[TOTAL]:
-            for role in roles:
-                role.pop("cost_usd", None)
-            self.problems.append("the costs of the roles are a billion USD or more; left out")
 
 
 _NOT_ASSESSED: dict[str, Json] = {"gap_score": 0.0, "gap_class": "aligned", "factors": ["not_assessed"]}

@@ -23,6 +23,13 @@ Json = Any
 OBSERVED, DERIVED, DEFAULT = "observed", "derived", "default"
 MAX_EVENT_NAME = 100
 MAX_CALL_ID = 255
+# As much as the columns of a stored message hold (a cost as a float still exact to the nano-dollar); more is no fact of
+# a call but a mistake, and is left out.
+BELOW = {
+    "call.duration_sec": 2**31,
+    "outcomes.model_outcome_attribution.total_cost_usd": 10**6,
+    "outcomes.model_outcome_attribution.roles.*.minutes": 2**31 / 60,
+}
 
 
 @dataclass
@@ -102,7 +109,7 @@ class Mapping:
         self._by_event: dict[str, list[tuple[str, list[_CompiledRule]]]] = {}
         self._facts = {path: compile_path(path) for decision in spec.decisions for path in decision.paths()}
         self._used_keys = self._keys_used()
-        self._redact = [(part.when, compile_patterns(part.paths)) for part in spec.redact]
+        self._redact = [(part.when, compile_patterns(self._under_all_names(part.paths))) for part in spec.redact]
         self._clock = transforms.Epoch(unit="auto")
 
     def rule(self, number: int) -> RuleSpec:
@@ -112,10 +119,25 @@ class Mapping:
 
     def redact(self, body: bytes, payload: Json) -> bytes:
         """The body without the secrets that the mapping names; the very same object when there are none."""
+        views = self._views(payload)
         for when, redactor in self._redact:
-            if not when or holds(when, payload):
+            if not when or any(holds(when, view) for view in views):
                 body = redactor(body)
         return body
+
+    def _views(self, payload: Json) -> list[Json]:
+        """The payload as each of its aliased members tells it: what one of them asks for binds all of the body."""
+        if not isinstance(payload, dict):
+            return [payload]
+        aliased = [{**payload, new: payload[old]} for old, new in self.spec.read.aliases.items() if old in payload]
+        return [payload, *aliased]
+
+    def _under_all_names(self, patterns: Sequence[str]) -> list[str]:
+        """The patterns, and the same under the old names of top-level members."""
+        found = list(patterns)
+        for old, new in self.spec.read.aliases.items():
+            found += [old + pattern[len(new) :] for pattern in patterns if pattern.partition(".")[0] == new]
+        return found
 
     def identify(self, payload: Json) -> Identity:
         """What the payload says it is; an unnamed event is `unknown` and gets stored."""
@@ -154,8 +176,8 @@ class Mapping:
             return payload
         renamed = {key: value for key, value in payload.items() if key not in self.spec.read.aliases}
         for old, new in self.spec.read.aliases.items():
-            if old in payload:
-                renamed.setdefault(new, payload[old])
+            if says_nothing(renamed.get(new)) and old in payload:
+                renamed[new] = payload[old]
         return renamed
 
     # --- mapping ----------------------------------------------------------------------------------------
@@ -184,7 +206,7 @@ class Mapping:
             raise MappingError(
                 "VCP_E001",
                 f"the call id is longer than {MAX_CALL_ID} characters",
-                path=self.spec.read.call_id[0],
+                path=to_jsonpath(self.spec.read.call_id[0]),
             )
 
     def _targets(self, event: str) -> list[tuple[str, list[_CompiledRule]]]:
@@ -215,17 +237,15 @@ class Mapping:
 
     def _convert(self, rule: _CompiledRule, value: Json, basis: str, report: Report) -> tuple[Json, str]:
         try:
-            converted = rule.convert(value)
-            # Objects may be filled by other rules; they are checked with the whole message.
-            if converted is not MISSING and rule.adapter is not None and not isinstance(converted, dict):
-                rule.adapter.validate_python(converted)
-        except transforms.UnseenWord as unseen:
-            report.unseen.append({"source": rule.spec.source, "word": str(unseen.word)[:100]})
-            return unseen.default, DEFAULT
+            try:
+                converted = rule.convert(value)
+            except transforms.UnseenWord as unseen:
+                report.unseen.append({"source": rule.spec.source, "word": str(unseen.word)[:100]})
+                converted, basis = unseen.default, DEFAULT
+            return _fitted(rule, converted), basis
         except (TransformError, ValidationError, RecursionError) as error:
             self._fail(rule, error, report)
             return MISSING, basis
-        return converted, basis
 
     def _fail(self, rule: _CompiledRule, error: Exception, report: Report) -> None:
         reason = "does not fit the target's type" if isinstance(error, ValidationError) else str(error)
@@ -286,3 +306,22 @@ class Mapping:
 def _compile_rule(number: int, rule: RuleSpec) -> _CompiledRule:
     adapter = None if rule.target in ARTIFACT_TARGETS else field_type(rule.target)
     return _CompiledRule(number, rule, compile_path(rule.source), transforms.build(rule.transform, rule.args), adapter)
+
+
+def _fitted(rule: _CompiledRule, value: Json) -> Json:
+    """The value in the normal form of its target. Raises ValidationError or TransformError when it does not fit."""
+    if value is MISSING or rule.adapter is None:
+        return value
+    try:
+        checked = rule.adapter.validate_python(value)
+    except ValidationError as error:
+        # What an object lacks may be filled by other rules; the whole message is checked again later.
+        if isinstance(value, dict) and all(problem["type"] == "missing" for problem in error.errors()):
+            return value
+        raise
+    if isinstance(value, dict | list):
+        return value
+    limit = BELOW.get(rule.spec.target)
+    if limit is not None and checked >= limit:
+        raise TransformError(f"a value below {limit:g}", value)
+    return rule.adapter.dump_python(checked, mode="json")

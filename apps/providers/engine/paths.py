@@ -49,7 +49,7 @@ def _steps(path: str) -> list[Step]:
     steps: list[Step] = []
     position = 0
     while position < len(path):
-        if position and path[position] == ".":
+        if position and path[position] == "." and position + 1 < len(path):
             position += 1
         found = _PART.match(path, position)
         if not found:
@@ -136,12 +136,12 @@ def compile_path(path: str) -> Getter:
 def first_key(path: str) -> list[str]:
     """The leading plain keys of a path: the part of a payload that a rule reading it has used."""
     if path.startswith("$"):
-        path = path[1:].lstrip(".").split("[?", 1)[0].split("..", 1)[0]
+        path = path[1:].removeprefix(".")
     keys: list[str] = []
-    for part in _PART.finditer(path):
-        if part.group(1) is None or part.group(1) == "*":
-            break
+    position = 0
+    while (part := _PART.match(path, position)) and part.group(1) not in (None, "*"):
         keys.append(part.group(1))
+        position = part.end() + (path[part.end() : part.end() + 1] == ".")
     return keys
 
 

@@ -1,7 +1,10 @@
 """From the bytes of a delivery to a JSON value that every later step can store: parsed, bounded, free of U+0000."""
 
 import base64
-from typing import Any
+import json
+import math
+import re
+from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 import orjson
@@ -10,6 +13,8 @@ from apps.providers.engine.errors import PayloadError
 
 # Deeper payloads are no provider's; the limit stays below what PostgreSQL's jsonb and pydantic's serialiser take.
 MAX_DEPTH = 64
+# PostgreSQL's jsonb and text refuse U+0000, and no UTF-8 has half a surrogate pair; the raw bytes keep them.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def parse(body: bytes, content_type: str = "") -> Any:
@@ -22,15 +27,33 @@ def parse(body: bytes, content_type: str = "") -> Any:
     try:
         payload = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise PayloadError(f"the body is not JSON: {_position(error)}") from error
+        payload = _storable(_parse_leniently(body, error))
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
         _check_depth(payload)
-    # PostgreSQL's jsonb and text refuse U+0000; the raw bytes keep it.
-    return _without_nul(payload) if rb"\u0000" in body else payload
+    return _storable(payload) if rb"\u0000" in body else payload
 
 
-def _position(error: orjson.JSONDecodeError) -> str:
-    return f"{error.msg.split(':', 1)[0]} (line {error.lineno}, column {error.colno})"
+def _parse_leniently(body: bytes, refused: orjson.JSONDecodeError) -> Any:
+    """What JSON's grammar allows and orjson refuses: 1e400, half a surrogate pair, a byte order mark.
+
+    A number beyond any double stays as its text, so that whoever reads it says what is wrong with it.
+    """
+    try:
+        return json.loads(body.decode("utf-8-sig"), parse_float=_number, parse_int=_number, parse_constant=_no_json)
+    except (ValueError, RecursionError):
+        where = f"{refused.msg.split(':', 1)[0]} (line {refused.lineno}, column {refused.colno})"
+        raise PayloadError(f"the body is not JSON: {where}") from refused
+
+
+def _number(text: str) -> int | float | str:
+    if len(text) < 19 and text.lstrip("-").isdigit():
+        return int(text)
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
+def _no_json(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON")
 
 
 def _parse_form(body: bytes) -> dict[str, Any]:
@@ -38,21 +61,15 @@ def _parse_form(body: bytes) -> dict[str, Any]:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=False, errors="strict")
     except (UnicodeDecodeError, ValueError) as error:
         raise PayloadError("the body is not a form in UTF-8") from error
-    fields: dict[str, Any] = {}
+    fields: dict[str, list[str]] = {}
     for name, value in pairs:
-        value = value.replace("\x00", "\ufffd")
-        name = name.replace("\x00", "\ufffd")
-        if name in fields:
-            there = fields[name]
-            fields[name] = [*there, value] if isinstance(there, list) else [there, value]
-        else:
-            fields[name] = value
-    return fields
+        fields.setdefault(_storable(name), []).append(_storable(value))
+    return {name: values if len(values) > 1 else values[0] for name, values in fields.items()}
 
 
 def _check_depth(payload: Any) -> None:
     level = [payload]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         level = [
             inner
             for value in level
@@ -65,13 +82,13 @@ def _check_depth(payload: Any) -> None:
     raise PayloadError(f"the body is nested deeper than {MAX_DEPTH} levels")
 
 
-def _without_nul(value: Any) -> Any:
+def _storable(value: Any) -> Any:
     if isinstance(value, str):
-        return value.replace("\x00", "\ufffd")
+        return _UNSTORABLE.sub("\ufffd", value)
     if isinstance(value, list):
-        return [_without_nul(item) for item in value]
+        return [_storable(item) for item in value]
     if isinstance(value, dict):
-        return {_without_nul(key): _without_nul(inner) for key, inner in value.items()}
+        return {_storable(key): _storable(inner) for key, inner in value.items()}
     return value
 
 

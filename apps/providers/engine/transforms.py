@@ -8,7 +8,7 @@ the provider's words becomes MISSING.
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal, DecimalException, InvalidOperation
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
@@ -20,7 +20,9 @@ from apps.providers.engine.words import WordTable
 
 Json = Any
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST = datetime(2001, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+_FIRST_US, _END_US = ((moment - EPOCH) // timedelta(microseconds=1) for moment in (EARLIEST, LATEST))
 MS_FROM = 10**11  # a number of this size or more is milliseconds: seconds would be the year 5138
 
 
@@ -131,7 +133,7 @@ class Epoch(Transform):
         in_ms = self.unit == "ms" or (self.unit == "auto" and number >= MS_FROM)
         microseconds = int((number * (1000 if in_ms else 1_000_000)).to_integral_value(ROUND_HALF_UP))
         # Before 2001 in its unit: almost always seconds read as milliseconds, or a zero that means "none".
-        if microseconds < 978_307_200_000_000 or microseconds >= (LATEST - EPOCH) // timedelta(microseconds=1):
+        if not _FIRST_US <= microseconds < _END_US:
             raise TransformError(f"a Unix time between 2001 and 2100 in {'ms' if in_ms else 's'}", value)
         return to_iso(EPOCH + timedelta(microseconds=microseconds))
 
@@ -145,10 +147,13 @@ class IsoTime(Transform):
     def __call__(self, value: Json) -> Json:
         try:
             moment = datetime.fromisoformat(value)
-            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-            return to_iso(moment)
-        except (TypeError, ValueError, OverflowError):
+        except (TypeError, ValueError):
             raise TransformError("an ISO 8601 time", value) from None
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+        # 0001-01-01 and 1970-01-01 stand for "none" where a program writes a time that was never set.
+        if not EARLIEST <= moment < LATEST:
+            raise TransformError("an ISO 8601 time between 2001 and 2100", value)
+        return to_iso(moment)
 
 
 @register
@@ -161,22 +166,26 @@ class Scale(Transform):
     places: int = Field(default=9, ge=0, le=12)
 
     def __call__(self, value: Json) -> Json:
-        number = to_decimal(value) * self.by
-        if self.whole:
-            return int(number.to_integral_value(ROUND_HALF_UP))
-        return float(number.quantize(Decimal(1).scaleb(-self.places), ROUND_HALF_UP))
+        try:
+            number = to_decimal(value) * self.by
+            if self.whole:
+                return int(number.to_integral_value(ROUND_HALF_UP))
+            return float(number.quantize(Decimal(1).scaleb(-self.places), ROUND_HALF_UP))
+        except DecimalException:
+            raise TransformError("a number that stays within 28 digits", value) from None
 
 
 @register
 class Words(Transform):
-    """A provider's word as ours: `exact` words, `families` by glob, `nothing` (says nothing), else `default`.
+    """A provider's word as ours: `exact` words, `families` as pairs [glob, ours], `nothing` (says nothing), else
+    `default`.
 
     A word in none of them takes the default and is recorded as unseen.
     """
 
     name = "words"
     exact: dict[str, Any] = Field(default_factory=dict)
-    families: dict[str, Any] = Field(default_factory=dict)
+    families: tuple[tuple[str, Any], ...] = ()
     nothing: tuple[str, ...] = ()
     default: Any = None
     _table: WordTable = PrivateAttr()
@@ -250,7 +259,7 @@ class First(Transform):
     name = "first"
 
     def __call__(self, value: Json) -> Json:
-        return value[0] if isinstance(value, list) else value
+        return next(iter(value), MISSING) if isinstance(value, list) else value
 
 
 def rows_of(value: Json) -> list[Json]:
@@ -315,15 +324,15 @@ class Sum(BaseModel):
 
 @register
 class Group(Transform):
-    """A list of items as one object a group: the word at `key` names the group by the globs of `groups`, items of
-    no group are left out.
+    """A list of items as one object a group: the word at `key` names the group by the pairs [glob, group] of `groups`,
+    the first that fits; items of no group are left out.
 
     Each group's object: `first` (name = path, of its first item), `sums` (name = {path, by}), `fixed` (constants).
     """
 
     name = "group"
     key: str
-    groups: dict[str, str]
+    groups: tuple[tuple[str, str], ...]
     first: dict[str, str] = Field(default_factory=dict)
     sums: dict[str, Sum] = Field(default_factory=dict)
     fixed: dict[str, Any] = Field(default_factory=dict)
@@ -346,10 +355,11 @@ class Group(Transform):
                 built[name] = told[0]
         for name, term in self.sums.items():
             numbers = [to_decimal(found) for row in rows if not says_nothing(found := compile_path(term.path)(row))]
-            if sum(numbers) < 0:
-                raise TransformError(f"a sum of at least 0 for {name}", None)
+            total = sum(numbers, Decimal(0))
+            if total < 0:
+                raise TransformError(f"a sum of at least 0 for {name}", total)
             if numbers:
-                built[name] = Scale(by=term.by, places=term.places)(str(sum(numbers)))
+                built[name] = Scale(by=term.by, places=term.places)(str(total))
         for name, inner in self.fixed.items():
             fill(built, name, inner)
         return built

@@ -17,12 +17,15 @@ def fold_word(value: Any) -> Any:
 
 
 class WordTable(BaseModel):
-    """`exact` is tried first, then `families` in their order; words in `nothing` mean that nothing was told."""
+    """`exact` is tried first, then `families` in their order; words in `nothing` mean that nothing was told.
+
+    Families are pairs in a list: a database may hand out the keys of an object in another order.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     exact: dict[str, Any] = Field(default_factory=dict)
-    families: dict[str, Any] = Field(default_factory=dict)
+    families: tuple[tuple[str, Any], ...] = ()
     nothing: tuple[str, ...] = ()
     default: Any = None
 
@@ -38,7 +41,7 @@ class WordTable(BaseModel):
             return MISSING, True
         if folded in self._exact:  # type: ignore[attr-defined]
             return self._exact[folded], True  # type: ignore[attr-defined]
-        for pattern, ours in self.families.items():
+        for pattern, ours in self.families:
             if fnmatchcase(str(folded), pattern.lower()):
                 return ours, True
         return (MISSING if self.default is None else self.default), False

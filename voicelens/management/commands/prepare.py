@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from apps.providers import registry, vault
 from apps.providers.catalog import CatalogError
+from apps.providers.publishing import SamplesFail
 from apps.providers.sync import sync_catalog
 from voicelens.schedule import ensure_schedule
 
@@ -38,7 +39,7 @@ class Command(BaseCommand):
     def _load_catalogue(self) -> None:
         try:
             report = sync_catalog()
-        except CatalogError as error:
+        except (CatalogError, SamplesFail) as error:
             raise CommandError(str(error)) from error
         for line in report.lines():
             self.stdout.write(line)

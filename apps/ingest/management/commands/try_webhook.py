@@ -35,15 +35,23 @@ class Command(BaseCommand):
             '"auth", "url" optional}, or {"cases": […]} for several deliveries of one call',
         )
 
-    def handle(self, *args: Any, provider: str, case: str, **options: Any) -> None:
+        parser.add_argument(
+            "--unproven",
+            action="store_true",
+            help="show the message also of a delivery that is not authentic, such as a stored body without its headers",
+        )
+
+    def handle(self, *args: Any, provider: str, case: str, unproven: bool, **options: Any) -> None:
         given = _load(case)
-        subject = _subject(provider)
+        subject = _subject(provider, timezone.now())
         cases = [
-            _case(item, subject, f"cases[{n}]." if "cases" in given else "") for n, item in enumerate(_items(given))
+            _case(item, provider, f"cases[{n}]." if "cases" in given else "") for n, item in enumerate(_items(given))
         ]
         result = trial.run(cases, subject)
-        self.stdout.write(json.dumps(_output(result, subject), indent=2, ensure_ascii=False))
         authentic = all(one.verdict.authentic for one in result.cases)
+        if not authentic and not unproven:
+            result.refuse()
+        self.stdout.write(json.dumps(_output(result, subject), indent=2, ensure_ascii=False))
         if not authentic or result.message is None:
             sys.exit(1)
 
@@ -70,17 +78,19 @@ def _items(given: dict[str, Any]) -> list[dict[str, Any]]:
     return [{**common, **item} for item in items]
 
 
-def _subject(slug: str) -> trial.Subject:
-    """The provider as the database has it, else (nothing is set up yet) as the catalogue has it."""
+def _subject(slug: str, moment: datetime) -> trial.Subject:
+    """The provider as the database has it, with the secrets valid at that moment; else (nothing is set up yet) as the
+    catalogue has it."""
     try:
         runtime = registry.provider(slug)
         endpoints = registry.endpoints_of(slug)
     except DatabaseError:
         runtime = None
     if runtime is not None:
-        now = timezone.now()
         ways = [
-            trial.Candidate(auth.scheme, tuple(auth.valid_secrets(now))) for point in endpoints for auth in point.auths
+            trial.Candidate(auth.scheme, tuple(auth.valid_secrets(moment)))
+            for point in endpoints
+            for auth in point.auths
         ]
         return trial.Subject(runtime.slug, runtime.name, runtime.mapping, tuple(ways))
     if slug.lower() not in catalog.slugs():
@@ -89,18 +99,19 @@ def _subject(slug: str) -> trial.Subject:
     return trial.Subject(spec.slug, spec.name, Mapping(spec.mapping), (trial.Candidate(spec.auth, ()),))
 
 
-def _case(item: dict[str, Any], subject: trial.Subject, place: str) -> trial.Case:
+def _case(item: dict[str, Any], slug: str, place: str) -> trial.Case:
     headers, body = item.get("headers", {}), item.get("body")
     if not isinstance(headers, dict):
         raise CommandError(f"{place}headers: must be an object of header names and values", returncode=2)
     if not isinstance(body, str):
         raise CommandError(f"{place}body: must be the raw body as one text, exactly as it was received", returncode=2)
+    received_at = _time(item.get("received_at"), place)
     return trial.Case(
         body=_bytes(body),
-        received_at=_time(item.get("received_at"), place),
+        received_at=received_at,
         headers={str(name).lower(): str(value) for name, value in headers.items()},
         url=str(item.get("url") or ""),
-        candidates=_candidates(item, subject, place),
+        candidates=_candidates(item, _subject(slug, received_at), place),
     )
 
 
@@ -122,11 +133,11 @@ def _time(value: Any, place: str) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
-def _candidates(item: dict[str, Any], subject: trial.Subject, place: str) -> tuple[trial.Candidate, ...] | None:
+def _candidates(item: dict[str, Any], subject: trial.Subject, place: str) -> tuple[trial.Candidate, ...]:
     """The ways of the file where it names any: its secret or auth override the stored ones."""
     secret, auth = item.get("secret"), item.get("auth")
     if secret is None and auth is None:
-        return None
+        return subject.candidates
     secrets = _secrets(secret, subject)
     if auth is not None:
         return (trial.Candidate(_scheme(auth, place), secrets),)

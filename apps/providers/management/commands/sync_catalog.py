@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from apps.providers.catalog import CatalogError
+from apps.providers.publishing import SamplesFail
 from apps.providers.sync import sync_catalog
 
 
@@ -14,7 +15,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             report = sync_catalog()
-        except CatalogError as error:
+        except (CatalogError, SamplesFail) as error:
             raise CommandError(str(error)) from error
         for line in report.lines() or ["the catalogue is unchanged"]:
             self.stdout.write(line)

@@ -1,0 +1,13 @@
+"""The fixtures of tests/conftest.py for the tests that lie beside the apps."""
+
+from tests.conftest import (  # noqa: F401 - pytest finds fixtures by their names
+    _exact_numbers,
+    _no_network,
+    _static_folder,
+    arrive,
+    catalogue,
+    deliver,
+    drain,
+    endpoint,
+    rings,
+)

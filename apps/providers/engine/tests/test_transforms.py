@@ -1,0 +1,240 @@
+"""Transforms: tables of input and output, and the promise that nothing but their own errors comes out."""
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from apps.providers.engine.errors import TransformError
+from apps.providers.engine.paths import MISSING
+from apps.providers.engine.transforms import REGISTRY, UnseenWord, build
+
+BAD = "TransformError"
+MS = 1773677101250  # 2026-03-16T16:05:01.250Z
+TURN = {"role": "tool", "name": "look up", "n": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "value", "expected"),
+    [
+        ("same", {}, {"a": [1]}, {"a": [1]}),
+        ("text", {}, "  x ", "x"),
+        ("text", {}, 12, "12"),
+        ("text", {}, " \u00a0", MISSING),
+        ("text", {}, True, BAD),
+        ("text", {}, ["x"], BAD),
+        ("text", {"max_length": 3}, " abc ", "abc"),
+        ("text", {"max_length": 3}, "abcd", BAD),
+        ("flag", {}, True, True),
+        ("flag", {}, False, False),
+        ("flag", {}, " FALSE", False),
+        ("flag", {}, "maybe", BAD),
+        ("flag", {}, 1, BAD),
+        ("flag", {"true_words": ["y"], "false_words": ["n"]}, "Y", True),
+        ("epoch", {}, MS, "2026-03-16T16:05:01.250Z"),
+        ("epoch", {}, str(MS), "2026-03-16T16:05:01.250Z"),
+        ("epoch", {}, f" {MS} ", "2026-03-16T16:05:01.250Z"),
+        ("epoch", {}, float(MS), "2026-03-16T16:05:01.250Z"),
+        ("epoch", {}, MS + 0.5, "2026-03-16T16:05:01.250500Z"),
+        ("epoch", {}, MS // 1000, BAD),
+        ("epoch", {}, MS * 1000, BAD),
+        ("epoch", {}, 0, BAD),
+        ("epoch", {}, -MS, BAD),
+        ("epoch", {}, True, BAD),
+        ("epoch", {}, "NaN", BAD),
+        ("epoch", {}, "soon", BAD),
+        ("epoch", {}, 978307200000, "2001-01-01T00:00:00.000Z"),
+        ("epoch", {}, 978307199999, BAD),
+        ("epoch", {}, 4102444799999, "2099-12-31T23:59:59.999Z"),
+        ("epoch", {}, 4102444800000, BAD),
+        ("epoch", {"unit": "s"}, 1773677101, "2026-03-16T16:05:01.000Z"),
+        ("epoch", {"unit": "s"}, "1773677101.25", "2026-03-16T16:05:01.250Z"),
+        ("epoch", {"unit": "s"}, MS, BAD),
+        ("epoch", {"unit": "auto"}, 1773677101, "2026-03-16T16:05:01.000Z"),
+        ("epoch", {"unit": "auto"}, MS, "2026-03-16T16:05:01.250Z"),
+        ("iso_time", {}, "2026-03-16T16:05:01Z", "2026-03-16T16:05:01.000Z"),
+        ("iso_time", {}, "2026-03-16T18:05:01.25+02:00", "2026-03-16T16:05:01.250Z"),
+        ("iso_time", {}, "2026-03-16 16:05:01.123456", "2026-03-16T16:05:01.123456Z"),
+        ("iso_time", {}, "0001-01-01T00:00:00Z", BAD),
+        ("iso_time", {}, "0001-01-01T00:00:00+23:59", BAD),
+        ("iso_time", {}, "9999-12-31T23:59:59-23:59", BAD),
+        ("iso_time", {}, "yesterday", BAD),
+        ("iso_time", {}, MS, BAD),
+        ("scale", {"by": "0.01"}, 12.3456, 0.123456),
+        ("scale", {"by": "0.01"}, "12.3456", 0.123456),
+        ("scale", {"by": "0.01"}, 0, 0.0),
+        ("scale", {"by": "0.001", "whole": True}, 35499, 35),
+        ("scale", {"by": "0.001", "whole": True}, 35500, 36),
+        ("scale", {"by": "0.001", "whole": True}, 499, 0),
+        ("scale", {"by": "0.001", "whole": True}, -1500, -2),
+        ("scale", {"places": 2}, 1.005, 1.01),
+        ("scale", {}, None, BAD),
+        ("scale", {}, False, BAD),
+        ("scale", {}, float("inf"), BAD),
+        ("scale", {}, float("nan"), BAD),
+        ("scale", {}, "1e400", BAD),
+        ("scale", {}, 1e15, BAD),
+        ("scale", {}, "1e-999999", 0.0),
+        ("scale", {}, "1." + "1" * 5000, 1.111111111),
+        ("scale", {"by": "1000000", "places": 12}, 1e14, BAD),
+        ("scale", {"by": "1e999999"}, 1e14, BAD),
+        ("words", {"exact": {"Yes": 1}}, " YES ", 1),
+        ("words", {"exact": {"true": "on"}}, True, "on"),
+        ("words", {"exact": {"5": "five"}}, 5, "five"),
+        ("words", {"exact": {"success": 1}, "nothing": ["unknown"]}, "Unknown", MISSING),
+        ("words", {"families": [["error_a*", 1], ["error_*", 2]]}, "ERROR_abc", 1),
+        ("words", {"families": [["error_*", 2], ["error_a*", 1]]}, "error_abc", 2),
+        ("words", {"exact": {"error_x": 0}, "families": [["error_*", 2]]}, "error_x", 0),
+        ("words", {"exact": {"a": 1}}, ["a"], BAD),
+        ("words", {"exact": {"a": 1}}, None, BAD),
+        ("constant", {"value": 7}, "anything", 7),
+        ("phone", {}, "+1 (555) 014-2201", "+15550142201"),
+        ("phone", {}, "tel:+15550142201", "+15550142201"),
+        ("phone", {}, "0049 30 1234567", "+49301234567"),
+        ("phone", {}, 15550142201, "15550142201"),
+        ("phone", {}, "anonymous", "anonymous"),
+        ("phone", {}, "sip:bob@example.com", "sip:bob@example.com"),
+        ("phone", {}, "911", "911"),
+        ("phone", {}, "(555) 014-2201", "(555) 014-2201"),
+        ("phone", {}, "+1５550142201", "+1５550142201"),
+        ("phone", {}, {"number": "+1"}, BAD),
+        ("phone", {}, True, BAD),
+        ("pluck", {"field": "name"}, [TURN, {"name": None}, "row", TURN], ["look up", "look up"]),
+        ("pluck", {"field": "name", "distinct": True}, [TURN, TURN, {"name": "b"}], ["look up", "b"]),
+        ("pluck", {"field": "name", "where": {"role": "user"}}, [TURN], MISSING),
+        ("pluck", {"field": "name"}, {"name": "x"}, BAD),
+        ("first", {}, ["a", "b"], "a"),
+        ("first", {}, "a", "a"),
+        ("rows", {"fields": {"w": "role", "k": "n"}, "words": {"w": {"tool": "T"}}}, [TURN], [{"w": "T", "k": 1}]),
+        ("rows", {"fields": {"who": "role"}, "needs": ["text"]}, [TURN], MISSING),
+        ("rows", {"fields": {"who": "role"}}, ["x", {}], MISSING),
+        ("rows", {"fields": {"who": "role"}}, "x", BAD),
+        ("lines", {"speakers": {"A": "agent"}}, "lost\nA: one\nmore: two\n\nA:\nB", [
+            {"speaker": "agent", "text": "one\nmore: two"}, {"speaker": "agent", "text": "B"}]),
+        ("lines", {"speakers": {"A": "agent"}}, "B: x", MISSING),
+        ("lines", {"speakers": {}}, ["x"], BAD),
+    ],
+)  # fmt: skip
+def test_a_transform_turns_one_value_into_another(name, args, value, expected):
+    transform = build(name, args)
+    if expected == BAD:
+        with pytest.raises(TransformError):
+            transform(value)
+    else:
+        found = transform(value)
+        assert found == expected
+        assert type(found) is type(expected)
+
+
+GROUP = {
+    "key": "product",
+    "groups": [["*realtime*", "V2V"], ["*tts*", "TTS"], ["*gpt*", "LLM"]],
+    "first": {"model": "product"},
+    "sums": {"usd": {"path": "cost", "by": "0.01"}},
+    "fixed": {"why": ["guess"]},
+}
+
+
+def test_group_adds_up_each_group_and_leaves_strangers_out():
+    items = [
+        {"product": "gpt-4o", "cost": 1},
+        {"product": "gpt-mini", "cost": "2.5"},
+        {"product": "gpt-4o-mini-tts"},
+        {"product": "us_telephony", "cost": 9},
+        {"product": 5, "cost": 9},
+        "no object",
+    ]
+    assert build("group", GROUP)(items) == {
+        "LLM": {"model": "gpt-4o", "usd": 0.035, "why": ["guess"]},
+        "TTS": {"model": "gpt-4o-mini-tts", "why": ["guess"]},
+    }
+
+
+def test_group_takes_the_first_family_that_fits():
+    assert list(build("group", GROUP)([{"product": "gpt-4o-realtime"}])) == ["V2V"]
+
+
+@pytest.mark.parametrize("cost", [-1, "much", [1], True, "1e400"])
+def test_group_refuses_amounts_that_are_none(cost):
+    with pytest.raises(TransformError):
+        build("group", GROUP)([{"product": "gpt", "cost": cost}])
+
+
+def test_group_of_strangers_says_nothing():
+    assert build("group", GROUP)([{"product": "x"}]) is MISSING
+
+
+def test_two_results_of_a_group_share_nothing():
+    group = build("group", GROUP)
+    first = group([{"product": "gpt"}])
+    first["LLM"]["model"] = "changed"
+    assert group([{"product": "gpt"}])["LLM"]["model"] == "gpt"
+
+
+def test_families_must_stand_in_a_list_for_objects_lose_their_order_in_a_database():
+    with pytest.raises(ValidationError):
+        build("words", {"families": {"error_*": 1}})
+    with pytest.raises(ValidationError):
+        build("group", {**GROUP, "groups": {"*gpt*": "LLM"}})
+
+
+@pytest.mark.parametrize(("args", "default"), [({}, MISSING), ({"default": "other"}, "other")])
+def test_a_word_nobody_knows_is_told_apart_from_one_that_is_no_word(args, default):
+    with pytest.raises(UnseenWord) as raised:
+        build("words", {"exact": {"success": 1}, **args})("unsuccessful")
+    assert (raised.value.word, raised.value.default) == ("unsuccessful", default)
+
+
+def test_an_error_says_the_type_and_never_the_value():
+    with pytest.raises(TransformError) as raised:
+        build("scale", {})("s3cret")
+    assert str(raised.value) == "expected a number, got str"
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("epoch", {"unit": "min"}),
+        ("text", {"length": 3}),
+        ("scale", {"by": "x"}),
+        ("scale", {"places": 13}),
+        ("pluck", {}),
+    ],
+)
+def test_wrong_arguments_are_refused(name, args):
+    with pytest.raises(ValidationError):
+        build(name, args)
+
+
+ARGS = {
+    "words": {"exact": {"a": 1}, "families": [["b*", {"x": 1}]], "nothing": ["none"]},
+    "constant": {"value": {"a": 1}},
+    "pluck": {"field": "a.b", "where": {"c": "x"}, "distinct": True},
+    "rows": {"fields": {"x": "a", "y": "b[0].c"}, "words": {"x": {"a": "b"}}, "needs": ["x", "y"]},
+    "lines": {"speakers": {"a": "b"}},
+    "group": {"key": "a", "groups": [["*", "G"]], "first": {"f": "b"}, "sums": {"s": {"path": "c"}}},
+    "scale": {"by": "1000000", "places": 12},
+}  # fmt: skip
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["1e400", MS])
+JSON = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+@given(value=JSON | st.lists(st.dictionaries(st.sampled_from("abc"), LEAVES)))
+def test_any_json_gives_json_or_the_transforms_own_errors(name, value):
+    try:
+        found = build(name, ARGS.get(name, {}))(value)
+    except (TransformError, UnseenWord):
+        return
+    if name not in ("same", "first", "pluck", "rows") and found is not MISSING:
+        orjson.dumps(found, option=orjson.OPT_STRICT_INTEGER if name == "scale" else None)
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_every_transform_has_help_for_the_admin(name):
+    assert (REGISTRY[name].__doc__ or "").strip().endswith(".")
