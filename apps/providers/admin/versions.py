@@ -1,0 +1,393 @@
+"""The admin page of a mapping version: read-only once published; a draft is edited with its events and rules.
+
+What a version must be is said by engine/spec.py, its life by publishing.py.
+"""
+
+import difflib
+from typing import Any, get_args
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import CharField, F, QuerySet, Value
+from django.db.models.functions import Cast, Concat
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from pydantic import TypeAdapter
+from pydantic import ValidationError as PydanticError
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import action, display
+from unfold.forms import PaginationInlineFormSet
+from unfold.widgets import UnfoldAdminSelectWidget
+
+from apps.providers import publishing
+from apps.providers.admin.base import (
+    TextColumns,
+    code_box,
+    confirmation,
+    found_or_404,
+    granted,
+    one_line,
+    pretty_json,
+    utc,
+)
+from apps.providers.engine import transforms
+from apps.providers.engine.spec import EventKind, MappingSpec, first_problem
+from apps.providers.models import Immutable, MappingRule, MappingVersion, WebhookSchema
+
+PARTS = ("read", "decisions", "redact", "leftovers")
+
+
+def _choice(values: Any) -> forms.ChoiceField:
+    return forms.ChoiceField(choices=[(value, value) for value in values], widget=UnfoldAdminSelectWidget)
+
+
+# --- the rows of a draft ---------------------------------------------------------------------------------------
+
+
+class RowForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A row of a draft. Whether rows agree with each other is judged for all of them together, see DraftRows."""
+
+    def validate_unique(self) -> None:
+        pass
+
+    def validate_constraints(self) -> None:
+        pass
+
+
+class EventForm(RowForm):
+    kind = _choice(get_args(EventKind))
+
+
+class RuleForm(RowForm):
+    transform = _choice(sorted(transforms.REGISTRY))
+
+
+class DraftRows(PaginationInlineFormSet):
+    """The rows of one table of a draft. The last table of the page checks the version as a whole."""
+
+    siblings: "list[DraftRows]"
+
+    def kept(self) -> list[Any]:
+        """The rows that stay or come, in the order of the page; rows just added stand at its end."""
+        forms_ = [
+            form
+            for form in self.forms
+            if form not in self.deleted_forms and (form.instance.pk is not None or form.has_changed())
+        ]
+        placed = sorted(forms_, key=lambda form: (_is_new(form), form.instance.position, self.forms.index(form)))
+        return [form.instance for form in placed]
+
+    def validate_unique(self) -> None:
+        pass
+
+    def clean(self) -> None:
+        super().clean()
+        if self is not self.siblings[-1] or any(any(table.errors) for table in self.siblings):
+            return
+        events, rules = (table.kept() for table in self.siblings)
+        try:
+            _whole(self.instance, events, rules)
+        except PydanticError as error:
+            problem = f"The mapping does not hang together: {first_problem(error)}"
+            raise ValidationError(problem) from error
+
+    def store(self) -> None:
+        """Write the rows in their order. A row may take the place or name that another one gives up."""
+        self.save(commit=False)
+        rows = self.kept()
+        table: QuerySet[Any] = self.model.objects.filter(version=self.instance)
+        table.filter(pk__in=[row.pk for row in self.deleted_objects]).delete()
+        self._give_up_places(table, len(rows))
+        for position, row in enumerate(rows):
+            row.version, row.position = self.instance, position
+        names = [field.name for field in self.model._meta.concrete_fields if field.name not in ("id", "version")]
+        self.model.objects.bulk_update([row for row in rows if row.pk], names)
+        self.model.objects.bulk_create([row for row in rows if not row.pk])
+
+    def _give_up_places(self, table: QuerySet[Any], count: int) -> None:
+        # The unique constraints hold after every row; two rows that swap would meet for a moment.
+        if self.model is WebhookSchema:
+            table.update(event=Concat(Value("\n"), Cast("pk", CharField())))
+        else:
+            table.update(position=F("position") + count + max(table.values_list("position", flat=True), default=0) + 1)
+
+
+def _is_new(form: Any) -> bool:
+    return form.instance.pk is None and "position" not in form.changed_data
+
+
+def _whole(version: MappingVersion, events: list[WebhookSchema], rules: list[MappingRule]) -> MappingSpec:
+    """The version with these rows as the engine would read it. Raises pydantic.ValidationError."""
+    parts = {name: getattr(version, name) for name in (*PARTS, "format", "end_from_duration")}
+    rows = {"events": [row.as_data() for row in events], "rules": [row.as_data() for row in rules]}
+    return MappingSpec.model_validate({**parts, **rows})
+
+
+class RowsInline(TextColumns, TabularInline):
+    formset = DraftRows
+    extra = 0
+    tab = True
+    ordering_field = "position"
+    hide_ordering_field = True
+    hide_title = True
+    texts: tuple[str, ...] = ()
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name in self.texts:
+            kwargs["widget"] = code_box()
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+
+class EventInline(RowsInline):
+    model = WebhookSchema
+    form = EventForm
+    verbose_name = "event"
+    template_before = "admin/providers/mappingversion/events_legend.html"
+    verbose_name_plural = "events"
+    texts = ("event", "description")
+    fields = (
+        "event", "kind", "disposition", "rank", "opens_call", "proves", "required", "optional", "answer",
+        "description", "example", "position",
+    )  # fmt: skip
+
+
+class RuleInline(RowsInline):
+    model = MappingRule
+    form = RuleForm
+    verbose_name = "rule"
+    template_before = "admin/providers/mappingversion/rules_legend.html"
+    verbose_name_plural = "rules"
+    texts = ("source", "target", "event")
+    fields = (
+        "source", "target", "transform", "args", "event", "default", "required", "inferred", "keep", "position",
+    )  # fmt: skip
+
+
+class VersionForm(forms.ModelForm):  # type: ignore[type-arg]
+    format = forms.ChoiceField(
+        choices=[("rules", "rules: payloads are mapped"), ("vcp", "vcp: payloads are ready-made messages")],
+        widget=UnfoldAdminSelectWidget,
+    )
+
+    class Meta:
+        model = MappingVersion
+        fields = ("reason", "format", "end_from_duration", *PARTS)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial.update({name: _brief(self.instance, name) for name in PARTS})
+
+
+# --- the page ----------------------------------------------------------------------------------------------------
+
+
+@admin.register(MappingVersion)
+class MappingVersionAdmin(TextColumns, ModelAdmin):
+    list_display = ("__str__", "state_word", "origin", "author", "reason", "created", "published")
+    list_filter = ("provider", "state", "origin")
+    list_select_related = ("provider", "author")
+    search_fields = ("provider__slug", "reason")
+    ordering = ("provider__slug", "-number")
+    actions = None
+    actions_detail = ("edit_as_draft", "publish", "undo")
+    change_form_outer_before_template = "admin/providers/mappingversion/state.html"
+    change_form_outer_after_template = "admin/providers/mappingversion/content.html"
+    warn_unsaved_form = True
+
+    # --- who may change what ------------------------------------------------------------------------------
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False  # a draft is made from its provider's page, or from another version
+
+    def has_change_permission(self, request: HttpRequest, obj: MappingVersion | None = None) -> bool:
+        return (obj is None or obj.is_draft) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: MappingVersion | None = None) -> bool:
+        return obj is not None and obj.is_draft and super().has_delete_permission(request, obj)
+
+    def get_form(self, request: HttpRequest, obj: MappingVersion | None = None, change: bool = False, **kw: Any) -> Any:
+        if self.has_change_permission(request, obj):
+            kw["form"] = VersionForm
+        return super().get_form(request, obj, change, **kw)
+
+    def get_fieldsets(self, request: HttpRequest, obj: MappingVersion | None = None) -> Any:
+        if not self.has_change_permission(request, obj):
+            return ()
+        return ((None, {"fields": ("reason", ("format", "end_from_duration"), *PARTS)}),)
+
+    def get_inlines(self, request: HttpRequest, obj: MappingVersion | None) -> list[Any]:
+        return [EventInline, RuleInline] if self.has_change_permission(request, obj) else []
+
+    # --- saving a draft -------------------------------------------------------------------------------------
+
+    def _create_formsets(self, request: HttpRequest, obj: Any, change: bool) -> Any:
+        formsets, inlines = super()._create_formsets(request, obj, change)
+        tables = [formset for formset in formsets if isinstance(formset, DraftRows)]
+        for table in tables:
+            table.siblings = tables
+        return formsets, inlines
+
+    def save_model(self, request: HttpRequest, obj: MappingVersion, form: Any, change: bool) -> None:
+        obj.author_id = request.user.pk
+        super().save_model(request, obj, form, change)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        formset.store()
+
+    # --- showing ----------------------------------------------------------------------------------------------
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        version = context.get("original")
+        if version is not None:
+            context["version"] = version
+            if not self.has_change_permission(request, version):
+                context["parts"] = [(name, pretty_json(_brief(version, name))) for name in PARTS]
+                context["events"] = [(row, _shown(row, ("required", "optional", "answer"))) for row in
+                                     version.webhook_schemas.all()]  # fmt: skip
+                context["rules"] = [(row, _shown(row, ("args", "default"))) for row in version.rules.all()]
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @display(description="state", ordering="state", label={"draft": "warning", "published": "success"})
+    def state_word(self, obj: MappingVersion) -> str:
+        return obj.state
+
+    @display(description="created (UTC)", ordering="created_at")
+    def created(self, obj: MappingVersion) -> str:
+        return utc(obj.created_at)
+
+    @display(description="published (UTC)", ordering="published_at")
+    def published(self, obj: MappingVersion) -> str:
+        return utc(obj.published_at)
+
+    # --- actions ----------------------------------------------------------------------------------------------
+
+    has_draft_permission = granted("providers.add_mappingversion")
+    has_publish_permission = granted("providers.change_mappingversion")
+
+    def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
+        version = self.get_object(request, str(object_id))
+        fitting = {
+            "edit-as-draft": version is not None and not version.is_draft,
+            "publish": version is not None and version.is_draft,
+            "undo": version is not None and version.state == version.State.PUBLISHED and version.replaced_id,
+        }
+        return [one for one in super().get_actions_detail(request, object_id) if fitting[one.path]]
+
+    @action(
+        description="Edit as draft", url_path="edit-as-draft", icon="edit_note",
+        permissions=["draft"],
+    )  # fmt: skip
+    def edit_as_draft(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        version = found_or_404(self, request, object_id, "providers.add_mappingversion")
+        if request.method != "POST":
+            lines = [f"A new draft with the content of {version}. Nothing runs on it until it is published."]
+            return confirmation(self, request, version, title="Edit as draft", lines=lines, button="Make the draft")
+        draft = publishing.draft_of(version, author=request.user)
+        self.log_change(request, draft, f"Made from v{version.number}.")
+        return self._to(draft)
+
+    @action(
+        description="Publish", url_path="publish", icon="rocket_launch", variant="primary",
+        permissions=["publish"],
+    )  # fmt: skip
+    def publish(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """GET shows what would change and what the samples say; POST runs them again and publishes."""
+        version = found_or_404(self, request, object_id, "providers.change_mappingversion")
+        if not version.is_draft:
+            messages.error(request, f"{version} is {version.state}: only a draft can be published.")
+            return self._to(version)
+        if request.method == "POST":
+            try:
+                results = publishing.publish(version)
+            except (publishing.SamplesFail, PydanticError) as error:
+                messages.error(request, f"Nothing was published: {publishing.explain(error)}")
+            except Immutable as error:
+                messages.error(request, f"Nothing was published: {error.message}")
+                return self._to(version)
+            else:
+                self.log_change(request, version, "Published.")
+                messages.success(request, f"{version} is in force. {len(results)} samples passed.")
+                return self._to(version)
+        return self._publish_page(request, version)
+
+    def _publish_page(self, request: HttpRequest, version: MappingVersion) -> HttpResponse:
+        results: list[publishing.SampleResult] = []
+        problem = ""
+        try:
+            results = publishing.run_samples(version.provider, version.to_spec())
+        except PydanticError as error:
+            problem = publishing.explain(error)
+        current = version.provider.published
+        blocked = bool(problem) or any(result.problem for result in results)
+        instead = f"It takes the place of {current}, which can be put back by Undo." if current else "It is the first."
+        return confirmation(
+            self, request, version,
+            title=f"Publish {version}",
+            lines=[f"Every process reads deliveries by it within a second. {instead}"],
+            button="" if blocked else "Publish",
+            template="admin/providers/mappingversion/publish.html",
+            results=results, problem=problem, blocked=blocked, current=current,
+            difference=_difference(current, version) if current else [],
+        )  # fmt: skip
+
+    @action(
+        description="Undo", url_path="undo", icon="undo", permissions=["publish"]
+    )  # fmt: skip
+    def undo(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        version = found_or_404(self, request, object_id, "providers.change_mappingversion")
+        if version.state != version.State.PUBLISHED or version.replaced is None:
+            messages.error(request, f"{version} is not in force, or replaced none: there is nothing to undo.")
+            return self._to(version)
+        if request.method != "POST":
+            lines = [
+                f"{version} goes out of force and {version.replaced} comes back, within a second in every process.",
+                "What was mapped meanwhile stays as it is until it is replayed.",
+            ]
+            return confirmation(self, request, version, title=f"Undo {version}", lines=lines, button="Undo")
+        try:
+            former = publishing.undo(version.provider)
+        except publishing.NothingToUndo as error:
+            messages.error(request, str(error))
+            return self._to(version)
+        self.log_change(request, former, f"Put back in force; v{version.number} was undone.")
+        messages.success(request, f"{former} is in force again.")
+        return self._to(former)
+
+    def _to(self, version: MappingVersion) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:providers_mappingversion_change", args=[version.pk]))
+
+
+def _brief(version: MappingVersion, name: str) -> Any:
+    """One of the PARTS without what only repeats a default; it means the same."""
+    kind: Any = MappingSpec.model_fields[name].annotation
+    part = TypeAdapter(kind)
+    value = part.validate_python(getattr(version, name))
+    return part.dump_python(value, mode="json", by_alias=True, exclude_defaults=True)
+
+
+def _shown(row: Any, names: tuple[str, ...]) -> dict[str, str]:
+    """The row's JSON columns, each on one line; nothing for empty ones."""
+    values = {name: getattr(row, name) for name in names}
+    return {name: "" if value in (None, [], {}) else one_line(value) for name, value in values.items()}
+
+
+def _difference(before: MappingVersion, after: MappingVersion) -> list[tuple[str, str]]:
+    """What publishing would change, as (kind, line): kind is `add`, `remove`, `place` or empty."""
+    lines = difflib.unified_diff(_lines(before), _lines(after), str(before), str(after), n=1, lineterm="")
+    kinds = {"+": "add", "-": "remove", "@": "place"}
+    return [(kinds.get(line[:1], ""), line) for line in list(lines)[2:]]
+
+
+def _lines(version: MappingVersion) -> list[str]:
+    """The content of a version, a line for each event, rule and part."""
+    lines = [f"format {version.format}", f"end_from_duration {version.end_from_duration}"]
+    for name in PARTS:
+        lines += [f"{name} {line}" for line in pretty_json(_brief(version, name)).splitlines()]
+    lines += [f"event {_filled(row.as_data())}" for row in version.webhook_schemas.all()]
+    return lines + [f"rule {_filled(row.as_data())}" for row in version.rules.all()]
+
+
+def _filled(data: dict[str, Any]) -> str:
+    shown = {name: value for name, value in data.items() if value not in (None, False, "", [], {})}
+    return one_line(shown)
