@@ -23,7 +23,7 @@ from apps.ingest.snapshot import Change, snapshot
 from apps.providers import registry
 from apps.providers.engine.fold import Folded, fold
 from apps.providers.registry import ProviderRuntime
-from vcp.errors import ErrorObject
+from vcp.errors import PROVIDER_MAPPING_FAILED, ErrorObject
 
 State = InboundEvent.State
 Key = tuple[str, str, str, str]  # provider, account, environment, call id: also the order of locking
@@ -66,7 +66,10 @@ class Written:
 
 
 def lock(keys: Iterable[Key]) -> dict[Key, CallKey]:
-    """The key rows of these calls, made where missing, then locked in key order."""
+    """The key rows of these calls, made where missing, then locked in key order.
+
+    A call that is erased between the two steps has none: its tombstone tells.
+    """
     wanted = sorted(set(keys))
     if not wanted:
         return {}
@@ -98,6 +101,9 @@ def load(keys: Sequence[CallKey], new: dict[int, list[InboundEvent]], absent: It
 
 def fold_call(call: Call, written: Written, now: datetime, started: float) -> None:
     """Fold one call, judge its events and collect what is to be written. New events that break the message fail."""
+    if not (call.new or call.settled):
+        _delete(call, written)
+        return
     provider = _provider_of(call)
     corrections = call.stored.corrections if call.stored is not None else []
     folded = _fold(call, [*call.settled, *call.new], provider)
@@ -223,10 +229,10 @@ def refold(key: CallKey, now: datetime, corrections: list[dict[str, Any]] | None
     key = CallKey.objects.select_for_update().get(pk=key.pk)
     [call] = load([key], {})
     kept = corrections if corrections is not None else (call.stored.corrections if call.stored else [])
-    provider = _provider_of(call)
-    folded = _fold(call, call.settled, provider)
-    if folded is None:
-        return []
+    provider = _provider_of(call) if call.settled else None
+    folded = _fold(call, call.settled, provider) if provider is not None else None
+    if provider is None or folded is None:
+        return [ErrorObject(PROVIDER_MAPPING_FAILED, "no event opens this call any more; replay its deliveries first")]
     built = messages.build(folded, kept, now)
     if built.message is None:
         return built.errors

@@ -4,6 +4,7 @@ import uuid
 
 from django.db import models
 
+from apps.ingest.stored_json import StoredJSON
 from apps.providers.models import Endpoint, Environment, MappingVersion
 
 
@@ -53,7 +54,7 @@ class InboundEvent(models.Model):
     opens_call = models.BooleanField(default=False)
     proves = models.CharField(max_length=12, blank=True)
     occurred_at = models.CharField(max_length=32, blank=True, help_text="The provider's clock, ISO 8601.")
-    fragment = models.JSONField(null=True)
+    fragment = models.JSONField(null=True, decoder=StoredJSON)
     report = models.JSONField(null=True)
     mapping_version = models.ForeignKey(MappingVersion, models.PROTECT, null=True, related_name="+")
 
@@ -134,7 +135,7 @@ class Message(models.Model):
     content_digest = models.CharField(max_length=64, help_text="Of the message without processing times and checksum.")
     stage = models.CharField(max_length=12, choices=Stage)
     mapping_version = models.ForeignKey(MappingVersion, models.PROTECT, null=True, related_name="+")
-    corrections = models.JSONField(default=list, blank=True)
+    corrections = models.JSONField(default=list, blank=True, decoder=StoredJSON)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -59,7 +59,7 @@ def correct(message: Message, values: dict[str, Any], author: str) -> None:
 
     The correction is noted in provenance and laid over every later fold.
     """
-    unknown = [path for path in values if field_type(path) is None or path.startswith(FIXED)]
+    unknown = [path for path in values if field_type(path) is None or _is_fixed(path)]
     if unknown:
         raise InvalidCorrectionError(
             [
@@ -76,6 +76,11 @@ def correct(message: Message, values: dict[str, Any], author: str) -> None:
         errors = refold(key, timezone.now(), kept + added)
         if errors:
             raise InvalidCorrectionError(errors)
+
+
+def _is_fixed(path: str) -> bool:
+    """Fixed itself, or part of what is fixed, or a whole that holds something fixed."""
+    return any(f"{path}.".startswith(f"{fixed}.") or fixed.startswith(f"{path}.") for fixed in FIXED)
 
 
 def withdraw_corrections(message: Message) -> None:

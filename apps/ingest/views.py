@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.request import UnreadablePostError
 from django.utils import timezone
@@ -41,7 +41,7 @@ def webhook(request: HttpRequest, provider_slug: str, endpoint_slug: str = DEFAU
         return receive(request, provider_slug, endpoint_slug)
     except UnreadablePostError:
         return refusal(request, 400)
-    except DatabaseError:
+    except AnyDatabaseError:
         log.exception("a delivery could not be stored")
         return refusal(request, 503, headers={"Retry-After": "5"})
 
@@ -70,7 +70,9 @@ def receive(request: HttpRequest, provider_slug: str, endpoint_slug: str) -> Htt
 def _read(request: HttpRequest, limit_bytes: int) -> bytes | None:
     """The raw body, or None when it is larger than the limit; never more than the limit is held."""
     text = request.META.get("CONTENT_LENGTH") or "0"
-    length = int(text) if text.isascii() and text.isdigit() else 0
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise UnreadablePostError("Content-Length is no length")
+    length = int(text)
     if length > limit_bytes:
         return None
     body: bytes = request.read(limit_bytes + 1)
