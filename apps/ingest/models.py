@@ -1,6 +1,7 @@
 """The inbox of deliveries, the calls they tell of, and the one message of each call."""
 
 import uuid
+from typing import Any
 
 from django.db import models
 
@@ -98,6 +99,8 @@ class CallKey(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     # Set when somebody deleted the message in the admin: later events do not bring it back unless asked.
     withheld_at = models.DateTimeField(null=True, blank=True)
+    # What people corrected in the message: [{path, value, author, at}]. Kept here, so that it outlives the message.
+    corrections = models.JSONField(default=list, blank=True, decoder=StoredJSON)
 
     class Meta:
         constraints = [
@@ -135,7 +138,6 @@ class Message(models.Model):
     content_digest = models.CharField(max_length=64, help_text="Of the message without processing times and checksum.")
     stage = models.CharField(max_length=12, choices=Stage)
     mapping_version = models.ForeignKey(MappingVersion, models.PROTECT, null=True, related_name="+")
-    corrections = models.JSONField(default=list, blank=True, decoder=StoredJSON)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -171,6 +173,11 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider} {self.call_id}"
+
+    @property
+    def corrections(self) -> list[dict[str, Any]]:
+        corrections: list[dict[str, Any]] = self.call_key.corrections
+        return corrections
 
 
 class Artifact(models.Model):

@@ -148,6 +148,9 @@ def _from_fragment(row: InboundEvent, mapping: Mapping) -> Reading:
 def _settle(work: _Work, now: datetime) -> None:
     """Note in the row what was read; what makes no message has its final state with that."""
     row, reading = work.row, work.reading
+    if reading.failure is not None and row.body_emptied_at is not None:
+        fail(row, reading.failure, now)  # what is still known of it is in the row, and stays there
+        return
     if reading.fragment is not None:
         work.key = work.call
         reading.artifacts = take_out_artifacts(reading, "\x1f".join(work.key))

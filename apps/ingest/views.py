@@ -21,6 +21,7 @@ from vcp.errors import PROVIDER_MAPPING_FAILED, ErrorObject
 log = logging.getLogger(__name__)
 
 DELIVERY_HEADER = "X-Delivery-Id"
+DISCARDED_TIMES = 2
 # What strangers are told; the reason is in the log and in the admin.
 WORDS = {
     401: "the request could not be authenticated",
@@ -44,6 +45,12 @@ def webhook(request: HttpRequest, provider_slug: str, endpoint_slug: str = DEFAU
     except AnyDatabaseError:
         log.exception("a delivery could not be stored")
         return refusal(request, 503, headers={"Retry-After": "5"})
+
+
+@csrf_exempt
+def nowhere(request: HttpRequest, rest: str = "") -> HttpResponse:
+    """Any other address below /webhook."""
+    return refusal(request, 404)
 
 
 def receive(request: HttpRequest, provider_slug: str, endpoint_slug: str) -> HttpResponse:
@@ -74,12 +81,19 @@ def _read(request: HttpRequest, limit_bytes: int) -> bytes | None:
         raise UnreadablePostError("Content-Length is no length")
     length = int(text)
     if length > limit_bytes:
+        _discard(request, min(length, DISCARDED_TIMES * limit_bytes))
         return None
     body: bytes = request.read(limit_bytes + 1)
     if len(body) < length:
         # Not every scheme signs the body: half of one must not be taken for the whole.
         raise UnreadablePostError("the body ended early")
     return None if len(body) > limit_bytes else body
+
+
+def _discard(request: HttpRequest, length: int) -> None:
+    """Read some of a body that is too large: a client that is still sending would never see the answer."""
+    while length > 0 and (part := request.read(min(length, 1 << 16))):
+        length -= len(part)
 
 
 def _accepted(request: HttpRequest, outcome: Accepted) -> HttpResponse:

@@ -33,6 +33,7 @@ class Migration(migrations.Migration):
                 ('call_id', models.CharField(max_length=255)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('withheld_at', models.DateTimeField(blank=True, null=True)),
+                ('corrections', models.JSONField(blank=True, decoder=apps.ingest.stored_json.StoredJSON, default=list)),
             ],
             options={
                 'constraints': [models.UniqueConstraint(fields=('provider', 'account', 'environment', 'call_id'), name='call_once')],
@@ -106,7 +107,6 @@ class Migration(migrations.Migration):
                 ('vcp', models.JSONField(help_text='The whole message.')),
                 ('content_digest', models.CharField(help_text='Of the message without processing times and checksum.', max_length=64)),
                 ('stage', models.CharField(choices=[('in_progress', 'in progress'), ('ended', 'Ended'), ('analysed', 'Analysed')], max_length=12)),
-                ('corrections', models.JSONField(blank=True, decoder=apps.ingest.stored_json.StoredJSON, default=list)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('updated_at', models.DateTimeField(auto_now=True)),
                 ('start_time', models.DateTimeField()),

@@ -152,3 +152,52 @@ def test_a_deleted_message_stays_away_until_it_is_asked_for(call, arrive, drain)
     assert (message.pk, message.stage) == (call.pk, "analysed")
     assert said(message) != before
     assert numbers()["total"] == 1
+
+
+def test_what_is_worked_out_follows_the_correction(arrive, drain):
+    arrive(sample(ANALYZED))
+    drain()
+    operations.correct(Message.objects.get(), {STATUS: "failure", "call.duration_sec": 99}, "ann")
+    payload = Message.objects.get().vcp["vcp_payload"]
+    assert payload["outcomes"]["perception_gap"] == {"gap_score": 0.8, "gap_class": "contradictory"}
+    assert payload["outcomes"]["objective"]["metrics"]["aht_sec"] == payload["hcr"]["impact_metrics"]["aht_sec"] == 99
+
+
+def test_no_event_is_lost_to_a_correction_that_it_contradicts(arrive, drain):
+    arrive(sample(STARTED))
+    drain()
+    operations.correct(Message.objects.get(), {"call.start_time": "2026-03-16T17:05:00Z"}, "ann")
+    arrive(sample(ENDED))
+    drain()
+    message = Message.objects.get()
+    assert set(InboundEvent.objects.values_list("state", flat=True)) == {"processed"}
+    assert (message.stage, message.duration_sec, len(message.corrections)) == ("ended", 35, 1)
+    call = message.vcp["vcp_payload"]["call"]
+    assert (call["start_time"], "end_time" in call) == ("2026-03-16T17:05:00.000Z", False)
+    assert message.vcp["audit"]["validation_errors"] == ["X1: end_time is before start_time; end_time left out"]
+
+
+def test_a_correction_that_would_make_the_message_invalid_steps_back(arrive, drain):
+    arrive(sample(STARTED))
+    drain()
+    operations.correct(Message.objects.get(), {"call.end_time": "2026-03-16T16:06:00Z"}, "ann")
+    arrive(sample(ENDED, start_timestamp=1773677200000, end_timestamp=1773677236250))
+    drain()
+    message = Message.objects.get()
+    assert set(InboundEvent.objects.values_list("state", flat=True)) == {"processed"}
+    assert (message.stage, message.status, len(message.corrections)) == ("ended", "success", 1)
+
+
+def test_corrections_outlive_the_message(call, drain):
+    operations.correct(call, {STATUS: "failure"}, "ann")
+    operations.withhold(call)
+    assert operations.restore(CallKey.objects.get()) == []
+    assert Message.objects.get().status == "failure"
+
+
+@pytest.mark.parametrize("values", [{"outcomes": {}}, {"hcr": 5}, {"hcr": {"headline": 5}}])
+def test_a_part_that_no_message_can_have_is_refused(call, values):
+    before = said(call)
+    with pytest.raises(InvalidCorrectionError):
+        operations.correct(call, values, "ann")
+    assert said(Message.objects.get()) == before

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ CALL = (
 FIELDS = list(sample(ANALYZED)["call"])
 
 
-def everywhere(value):
+def everywhere(value: Any) -> str:
     """A call whose every field is that value."""
     return json.dumps({"event": "call_analyzed", "call": {**dict.fromkeys(FIELDS, value), "call_id": "hostile"}})
 

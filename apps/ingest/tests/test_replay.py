@@ -323,3 +323,38 @@ def test_prune_follows_the_setting(arrive, drain, settings):
     assert tasks.prune() == 0
     settings.RAW_RETENTION_DAYS = 7
     assert tasks.prune() == 1
+
+
+def test_an_error_does_not_take_the_fragment_of_an_emptied_delivery(arrive, drain, monkeypatch):
+    arrive(sample(ENDED))
+    drain()
+    before = said(Message.objects.get())
+    empty_old_bodies(ARRIVAL + timedelta(days=31), days=30)
+    operations.replay(InboundEvent.objects.all())
+    with monkeypatch.context() as patched:
+        patched.setattr(normalise_module.calls, "fold_call", lambda *args: 1 / 0)
+        drain()
+    assert states() == {"call_ended": "failed"}
+    operations.replay(InboundEvent.objects.all())
+    drain()
+    assert states() == {"call_ended": "processed"}
+    assert said(Message.objects.get()) == before
+
+
+def test_a_correction_survives_a_replay_that_fails(arrive, drain, remap):
+    arrive(sample(ENDED))
+    drain()
+    operations.correct(Message.objects.get(), {"outcomes.objective.status": "failure"}, "ann")
+    good = Provider.objects.get(slug="retell").published
+    broken = {"source": "call.nowhere", "target": "call.correlation_id", "required": True}
+    rule = type(good.to_spec().rules[0]).model_validate(broken)
+    remap(lambda spec: spec.model_copy(update={"rules": (rule, *spec.rules)}))
+    operations.replay(InboundEvent.objects.all())
+    drain()
+    assert not Message.objects.exists()
+    Provider.objects.get(slug="retell").versions.filter(state="published").update(state="retired")
+    MappingVersion.objects.filter(pk=good.pk).update(state="published")
+    registry.forget()
+    operations.replay(InboundEvent.objects.all())
+    drain()
+    assert Message.objects.get().status == "failure"
