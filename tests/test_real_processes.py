@@ -82,20 +82,20 @@ class Stack:
                 until(lambda: health_at(HOST, self.port) == "")
 
     def kill(self, name):
-        """As a machine without memory does it."""
+        """As a machine without memory does it; the process is ours until it has been waited for."""
         process = self.running.pop(name)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait(timeout=30)
 
     def stop(self):
-        # The worker first: without its broker it would not end in peace.
+        # The broker last: without it a worker would not end in peace.
         for name in ("supervisor", "web", "beat", "worker", "redis"):
             if name in self.running:
                 self.running[name].terminate()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self.running[name].wait(timeout=5)
-                self.kill(name)
+                try:
+                    self.running[name].wait(timeout=30 if name == "supervisor" else 5)
+                except subprocess.TimeoutExpired:
+                    self.kill(name)
 
     def request(self, method, path, body=None, headers=None):
         line = http.client.HTTPConnection(HOST, self.port, timeout=30)
