@@ -215,6 +215,11 @@ ARGS = {
     "lines": {"speakers": {"a": "b"}},
     "group": {"key": "a", "groups": [["*", "G"]], "first": {"f": "b"}, "sums": {"s": {"path": "c"}}},
     "scale": {"by": "1000000", "places": 12},
+    "total": {"path": "a", "where": {"b": "x"}},
+    "template": {"text": "to {value}"},
+    "key": {"by": "a.b"},
+    "phrases": {"value": "a"},
+    "chain": {"steps": [{"transform": "pluck", "args": {"field": "a"}}, {"transform": "first"}, {"transform": "text"}]},
 }  # fmt: skip
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["1e400", MS])
 JSON = st.recursive(
