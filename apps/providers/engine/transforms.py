@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, DecimalException, InvalidOperation
+from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Literal
 from urllib.parse import unquote
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from apps.providers.engine.conditions import Condition, holds
-from apps.providers.engine.errors import TransformError
+from apps.providers.engine.errors import PathError, TransformError
 from apps.providers.engine.paths import MISSING, compile_path, fill, says_nothing
 from apps.providers.engine.words import WordTable
 
@@ -280,13 +281,14 @@ def rows_of(value: Json) -> list[Json]:
 
 @register
 class Rows(Transform):
-    """Each object of a list as an object of `fields` (our name = path in the row); `words` translates a field's words.
+    """Each object of a list as an object of `fields` (our name = path in the row, or paths to try); `words` translates
+    a field's words, or the numbers that stand for words.
 
     Rows without any of the fields in `needs` are left out.
     """
 
     name = "rows"
-    fields: dict[str, str]
+    fields: dict[str, str | tuple[str, ...]]
     words: dict[str, dict[str, Any]] = Field(default_factory=dict)
     needs: tuple[str, ...] = ()
 
@@ -295,12 +297,18 @@ class Rows(Transform):
         return [row for row in built if row and (not self.needs or any(name in row for name in self.needs))] or MISSING
 
     def _row(self, row: Json) -> dict[str, Json]:
-        found = {name: compile_path(path)(row) for name, path in self.fields.items()}
+        found = {name: first_told(paths, row) for name, paths in self.fields.items()}
         told = {name: inner for name, inner in found.items() if not says_nothing(inner)}
         for name, table in self.words.items():
-            if isinstance(told.get(name), str):
-                told[name] = table.get(told[name].lower(), told[name])
+            if isinstance(told.get(name), str | int):
+                told[name] = table.get(str(told[name]).lower(), told[name])
         return told
+
+
+def first_told(paths: str | tuple[str, ...], row: Json) -> Json:
+    """The value at the first of the paths that has one in this row, else MISSING."""
+    tried = (paths,) if isinstance(paths, str) else paths
+    return next((found for path in tried if not says_nothing(found := compile_path(path)(row))), MISSING)
 
 
 @register
@@ -484,3 +492,98 @@ class Chain(Transform):
             if value is MISSING:
                 break
         return value
+
+
+@register
+class Listed(Transform):
+    """The value as a list of one; a list stays as it is."""
+
+    name = "listed"
+
+    def __call__(self, value: Json) -> Json:
+        return value if isinstance(value, list) else [value]
+
+
+@register
+class Members(Transform):
+    """Of an object those members that say something and whose names match one of the globs in `names` (without case).
+    `needs`: globs of which at least one must be met, too, or nothing is taken."""
+
+    name = "members"
+    names: tuple[str, ...] = Field(min_length=1)
+    needs: tuple[str, ...] = ()
+
+    def __call__(self, value: Json) -> Json:
+        if not isinstance(value, dict):
+            raise TransformError("an object", value)
+        told = {name: inner for name, inner in value.items() if not says_nothing(inner)}
+        if self.needs and not _named_like(self.needs, told):
+            return MISSING
+        return _named_like(self.names, told) or MISSING
+
+
+def _named_like(globs: tuple[str, ...], members: dict[str, Json]) -> dict[str, Json]:
+    lowered = [glob.lower() for glob in globs]
+    return {name: inner for name, inner in members.items() if any(fnmatchcase(name.lower(), glob) for glob in lowered)}
+
+
+class Gain(BaseModel):
+    """One row of a term of a score: `add` where all of `when` holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    when: dict[str, Condition]
+    add: Decimal
+
+    @field_validator("when")
+    @classmethod
+    def _paths_compile(cls, when: dict[str, Condition]) -> dict[str, Condition]:
+        try:
+            for path in when:
+                compile_path(path)
+        except PathError as error:
+            raise ValueError(str(error)) from error
+        return when
+
+
+@register
+class Score(Transform):
+    """A number for an object: `start`, plus a gain from each of the `terms`, at most `most`. A term is a list of rows
+    {when, add}; the first whose conditions hold counts. Characters in `blanks` are compared as blanks."""
+
+    name = "score"
+    start: Decimal = Decimal(0)
+    terms: tuple[tuple[Gain, ...], ...]
+    most: Decimal | None = None
+    blanks: str = ""
+
+    def __call__(self, value: Json) -> Json:
+        if not isinstance(value, dict):
+            raise TransformError("an object", value)
+        read = {name: self._with_blanks(inner) for name, inner in value.items()}
+        gains = (next((row.add for row in term if holds(row.when, read)), Decimal(0)) for term in self.terms)
+        score = sum(gains, self.start)
+        return float(score if self.most is None else min(score, self.most))
+
+    def _with_blanks(self, inner: Json) -> Json:
+        return inner.translate(dict.fromkeys(map(ord, self.blanks), " ")) if isinstance(inner, str) else inner
+
+
+@register
+class Points(Transform):
+    """Short texts from all that a value holds: a text as it is, of a list what each item holds, an object as texts
+    `name: value`; each text once."""
+
+    name = "points"
+
+    def __call__(self, value: Json) -> Json:
+        return list(dict.fromkeys(_points(value))) or MISSING
+
+
+def _points(value: Json) -> list[str]:
+    if says_nothing(value):
+        return []
+    if isinstance(value, list):
+        return [point for item in value for point in _points(item)]
+    if isinstance(value, dict):
+        return Phrases()(value) or []
+    return [_in_words(value).strip()]
