@@ -3,7 +3,6 @@
 from tests.conftest import (  # noqa: F401 - pytest finds fixtures by their names
     _exact_numbers,
     _no_network,
-    _static_folder,
     arrive,
     catalogue,
     deliver,

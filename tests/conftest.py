@@ -23,13 +23,9 @@ from apps.providers.registry import EndpointRuntime
 from apps.providers.sync import sync_catalog
 from tests.calls import ARRIVAL, SECRET, as_body, signed
 
+# WhiteNoise warns where nothing was collected yet, and a warning fails a test.
+Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _static_folder() -> None:
-    """WhiteNoise warns where nothing was collected yet, and a warning fails a test."""
-    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
 
 
 @pytest.fixture(autouse=True)

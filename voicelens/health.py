@@ -6,6 +6,7 @@ balancer takes away an instance that still loses nothing, but the status says `u
 
 import logging
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -77,5 +78,9 @@ def _system() -> dict[str, float]:
     return {
         "cpu_percent": psutil.cpu_percent(interval=None),
         "memory_percent": psutil.virtual_memory().percent,
-        "disk_percent": psutil.disk_usage(str(settings.BASE_DIR)).percent,
+        "disk_percent": psutil.disk_usage(str(_existing(settings.DATA_DIR))).percent,
     }
+
+
+def _existing(folder: Path) -> Path:
+    return folder if folder.exists() else settings.BASE_DIR

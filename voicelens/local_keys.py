@@ -22,16 +22,18 @@ def _new_keys() -> dict[str, str]:
 
 def ensure_local_keys(env_file: Path = ENV_FILE) -> list[str]:
     """Add the keys that neither the environment nor the file has; returns their names."""
-    if os.environ.get("SERVICE_ENV", "development") == "production":
-        return []
     lines = env_file.read_text().splitlines() if env_file.exists() else []
-    pairs = [line.partition("=") for line in lines]
-    given = {name.strip() for name, _, value in pairs if value.strip()} | {n for n, v in os.environ.items() if v}
+    given = {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines) if value.strip()}
+    given |= {name: value for name, value in os.environ.items() if value}
+    if given.get("SERVICE_ENV", "development") in ("production", "staging"):
+        return []
     missing = {name: value for name, value in _new_keys().items() if name not in given}
     if missing:
         # A name without a value (a copied .env.example) would win over the line behind it.
         kept = [line for line in lines if line.partition("=")[0].strip() not in missing]
         _write(env_file, [*kept, *(f"{name}={value}" for name, value in missing.items())])
+    elif env_file.exists():
+        env_file.chmod(0o600)
     return sorted(missing)
 
 

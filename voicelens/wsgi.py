@@ -9,7 +9,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voicelens.settings")
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
-from django.db import DatabaseError
+from django.db import Error as AnyDatabaseError
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -34,7 +34,7 @@ def with_content_length(app: WSGIApp, limit_bytes: Callable[[], int]) -> WSGIApp
 def _largest_limit() -> int:
     try:
         return registry.largest_body_limit_bytes()
-    except DatabaseError:
+    except AnyDatabaseError:
         return int(settings.WEBHOOK_BODY_LIMIT_BYTES)  # the view then answers 503
 
 

@@ -4,7 +4,8 @@
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -134,7 +135,7 @@ class Difference:
 
 def audit() -> list[Difference]:
     """Every difference between the stored numbers and the messages; empty when they are exact."""
-    with transaction.atomic():
+    with _one_view():
         counted = count_again()
         stored = {(row.provider, row.date, row.environment): row for row in DailyProviderStats.objects.all()}
     return [
@@ -143,6 +144,17 @@ def audit() -> list[Difference]:
         for name in DailyProviderStats.ADDENDS
         if (was := getattr(stored.get(day), name, 0)) != (now := counted.get(day, {}).get(name, 0))
     ]
+
+
+@contextmanager
+def _one_view() -> Iterator[None]:
+    """A transaction whose queries see one moment: what is committed between them would pass for a difference."""
+    outermost = not connection.in_atomic_block
+    with transaction.atomic():
+        if outermost and connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
 
 
 def rebuild() -> None:

@@ -4,6 +4,7 @@ Whoever calls holds the transaction and the lock on the call's key row; events a
 to hold it sees all of them.
 """
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -23,13 +24,17 @@ from apps.ingest.snapshot import Change, snapshot
 from apps.providers import registry
 from apps.providers.engine.fold import Folded, fold
 from apps.providers.registry import ProviderRuntime
-from vcp.errors import ErrorObject
+from vcp import VCPMessage
+from vcp.errors import PROVIDER_MAPPING_FAILED, ErrorObject
+
+log = logging.getLogger(__name__)
 
 State = InboundEvent.State
 Key = tuple[str, str, str, str]  # provider, account, environment, call id: also the order of locking
+NOT_OPENED = ErrorObject(PROVIDER_MAPPING_FAILED, "no event opens this call any more; replay its deliveries first")
 _KEY_FIELDS = ("provider", "account", "environment", "call_id")
 _MESSAGE_FIELDS = (
-    "vcp", "content_digest", "stage", "mapping_version", "corrections", "updated_at", "vcp_version", "start_time",
+    "vcp", "content_digest", "stage", "mapping_version", "updated_at", "vcp_version", "start_time",
     "end_time", "duration_sec", "channel", "direction", "status", "user_satisfaction_score", "cost_usd",
     "capabilities_count",
 )  # fmt: skip
@@ -66,7 +71,10 @@ class Written:
 
 
 def lock(keys: Iterable[Key]) -> dict[Key, CallKey]:
-    """The key rows of these calls, made where missing, then locked in key order."""
+    """The key rows of these calls, made where missing, then locked in key order.
+
+    A call that is erased between the two steps has none: its tombstone tells.
+    """
     wanted = sorted(set(keys))
     if not wanted:
         return {}
@@ -98,19 +106,56 @@ def load(keys: Sequence[CallKey], new: dict[int, list[InboundEvent]], absent: It
 
 def fold_call(call: Call, written: Written, now: datetime, started: float) -> None:
     """Fold one call, judge its events and collect what is to be written. New events that break the message fail."""
-    provider = _provider_of(call)
-    corrections = call.stored.corrections if call.stored is not None else []
-    folded = _fold(call, [*call.settled, *call.new], provider)
-    built = messages.build(folded, corrections, now) if folded is not None else None
-    if built is not None and built.message is None:
-        folded = _without_the_breaking(call, provider, corrections, now)
-        built = messages.build(folded, corrections, now) if folded is not None else None
-    _restate(call, State.WAITING if folded is None else State.PROCESSED, written, now)
-    if folded is None:
+    if not (call.new or call.settled):
         _delete(call, written)
-    elif built is not None and built.message is not None and call.key.withheld_at is None:
-        _note_unseen(folded, call.new)
-        _write(call, built, folded, corrections, provider, written, now, started)
+        return
+    provider = _provider_of(call)
+    rows = [*call.settled, *call.new]
+    verdict = _judge(call, rows, provider, [], now)
+    if verdict.errors:
+        rows = _without_the_breaking(call, provider, now)
+        verdict = _judge(call, rows, provider, [], now)
+    _restate(call, State.WAITING if verdict.folded is None else State.PROCESSED, written, now)
+    if verdict.folded is None:
+        _delete(call, written)
+        return
+    _note_unseen(verdict.folded, call.new)
+    if verdict.message is not None and call.key.withheld_at is None:
+        _write(call, _corrected(call, rows, provider, verdict, now), provider, written, now, started)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What some rows of a call fold to: nothing (no row opens it), a valid message, or the errors why there is none."""
+
+    folded: Folded | None = None
+    message: VCPMessage | None = None
+    errors: tuple[ErrorObject, ...] = ()
+
+
+def _judge(
+    call: Call, rows: list[InboundEvent], provider: ProviderRuntime, corrections: list[dict[str, Any]], now: datetime
+) -> Verdict:
+    context = messages.context(call.key, provider.name, corrections)
+    folded = fold(map(fold_event, rows), provider.mapping, context)
+    if folded is None:
+        return Verdict()
+    built = messages.build(folded, corrections, now)
+    return Verdict(folded, built.message, tuple(built.errors))
+
+
+def _corrected(
+    call: Call, rows: list[InboundEvent], provider: ProviderRuntime, plain: Verdict, now: datetime
+) -> Verdict:
+    """The call with its corrections. One that contradicts what has come since steps back: no event is lost to it."""
+    applied = list(call.key.corrections)
+    while applied:
+        verdict = _judge(call, rows, provider, applied, now)
+        if verdict.message is not None:
+            return verdict
+        left_out = applied.pop()
+        log.warning("a correction of %s of call %s does not fit its events any more", left_out["path"], call.key.pk)
+    return plain
 
 
 def _provider_of(call: Call) -> ProviderRuntime:
@@ -123,24 +168,17 @@ def _provider_of(call: Call) -> ProviderRuntime:
     return found
 
 
-def _fold(call: Call, rows: list[InboundEvent], provider: ProviderRuntime) -> Folded | None:
-    return fold(map(fold_event, rows), provider.mapping, messages.context(call.key, provider.name))
-
-
-def _without_the_breaking(
-    call: Call, provider: ProviderRuntime, corrections: list[dict[str, Any]], now: datetime
-) -> Folded | None:
+def _without_the_breaking(call: Call, provider: ProviderRuntime, now: datetime) -> list[InboundEvent]:
     """Take the new events one by one in the order of the fold; those with which the message is invalid fail."""
     rows = list(call.settled)
     for row in sorted(call.new, key=lambda row: fold_event(row).order):
-        folded = _fold(call, [*rows, row], provider)
-        errors = messages.build(folded, corrections, now).errors if folded is not None else []
+        errors = _judge(call, [*rows, row], provider, [], now).errors
         if errors:
             rule = str(errors[0].context.get("rule", ""))
             fail(row, Failure(errors[0].code, errors[0].message, errors[0].field_path or "", rule), now)
         else:
             rows.append(row)
-    return _fold(call, rows, provider) if rows else None
+    return rows
 
 
 def fail(row: InboundEvent, failure: Failure, now: datetime) -> None:
@@ -148,7 +186,8 @@ def fail(row: InboundEvent, failure: Failure, now: datetime) -> None:
     row.state, row.processed_at = State.FAILED, now
     row.error_code, row.error_path = failure.code, failure.path[:500]
     row.error_rule, row.error_detail = failure.rule[:750], failure.detail[:1000]
-    row.fragment = None
+    if row.body_emptied_at is None:
+        row.fragment = None  # made anew from the body; without a body the fragment is all there is
 
 
 def _restate(call: Call, state: str, written: Written, now: datetime) -> None:
@@ -170,21 +209,15 @@ def _delete(call: Call, written: Written) -> None:
 
 
 def _write(
-    call: Call,
-    built: messages.Built,
-    folded: Folded,
-    corrections: list[dict[str, Any]],
-    provider: ProviderRuntime,
-    written: Written,
-    now: datetime,
-    started: float,
+    call: Call, verdict: Verdict, provider: ProviderRuntime, written: Written, now: datetime, started: float
 ) -> None:
-    assert built.message is not None  # noqa: S101 - the caller has looked
+    assert verdict.message is not None  # noqa: S101 - the callers have looked
+    assert verdict.folded is not None  # noqa: S101
     before = snapshot(call.stored) if call.stored is not None else None
     message = call.stored or _new_message(call.key)
-    message.corrections = corrections
     elapsed_ms = (time.perf_counter() - started) * 1000
-    if not messages.fill(message, built.message, folded, now, elapsed_ms):
+    corrected = bool(call.key.corrections)
+    if not messages.fill(message, verdict.message, verdict.folded, now, elapsed_ms, corrected=corrected):
         return
     message.mapping_version_id, message.updated_at = provider.version_id, now
     (written.created if before is None else written.updated).append(message)
@@ -215,22 +248,25 @@ def _new_message(key: CallKey) -> Message:
 
 
 def refold(key: CallKey, now: datetime, corrections: list[dict[str, Any]] | None = None) -> list[ErrorObject]:
-    """Fold a call anew from its stored fragments with these corrections (None: those it has).
+    """Fold a call anew from its stored fragments, with these corrections from now on (None: with those it has).
 
     Returns the errors when the result would not be valid; then nothing is written. The caller holds a transaction.
     """
     started = time.perf_counter()
     key = CallKey.objects.select_for_update().get(pk=key.pk)
+    if corrections is not None:
+        key.corrections = corrections
     [call] = load([key], {})
-    kept = corrections if corrections is not None else (call.stored.corrections if call.stored else [])
+    if not call.settled:
+        return [NOT_OPENED]
     provider = _provider_of(call)
-    folded = _fold(call, call.settled, provider)
-    if folded is None:
-        return []
-    built = messages.build(folded, kept, now)
-    if built.message is None:
-        return built.errors
+    verdict = _judge(call, call.settled, provider, key.corrections, now)
+    if verdict.folded is None:
+        return [NOT_OPENED]
+    if verdict.message is None:
+        return list(verdict.errors)
+    CallKey.objects.filter(pk=key.pk).update(corrections=key.corrections)
     written = Written()
-    _write(call, built, folded, kept, provider, written, now, started)
+    _write(call, verdict, provider, written, now, started)
     written.save()
     return []

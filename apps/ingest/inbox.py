@@ -8,7 +8,7 @@ import hashlib
 import logging
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping as MappingType
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +18,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 from django.db.models import F
+from django.utils import timezone
 
 from apps.ingest import bell
 from apps.ingest.ids import derived_id
@@ -25,6 +26,7 @@ from apps.ingest.models import InboundEvent, Refusal
 from apps.providers import registry
 from apps.providers.engine.addresses import contains, parse_networks
 from apps.providers.engine.errors import PayloadError
+from apps.providers.engine.mapping import Mapping
 from apps.providers.engine.payload import parse
 from apps.providers.engine.signatures import SignedRequest, Verdict, best_verdict, verify
 from apps.providers.models import Endpoint
@@ -63,8 +65,7 @@ def find_endpoint(provider_slug: str, endpoint_slug: str) -> EndpointRuntime | R
         return Refused(404, "unknown", "no such provider or endpoint")
     if not endpoint.open:
         detail = "switched off" if endpoint.has_credentials else _how_to_enter_a_secret(endpoint)
-        log.warning("webhook for %s refused: %s", endpoint.name, detail)
-        return Refused(404, "closed", detail)
+        return refuse(endpoint, 404, "closed", detail, timezone.now())
     return endpoint
 
 
@@ -78,7 +79,7 @@ def _how_to_enter_a_secret(endpoint: EndpointRuntime) -> str:
 def accept(
     endpoint: EndpointRuntime,
     *,
-    headers: Mapping[str, str],
+    headers: MappingType[str, str],
     body: bytes,
     now: datetime,
     trace_id: str,
@@ -128,7 +129,7 @@ def refuse(endpoint: EndpointRuntime, status: int, reason: str, detail: str, now
 
 def _row(
     endpoint: EndpointRuntime,
-    headers: Mapping[str, str],
+    headers: MappingType[str, str],
     body: bytes,
     now: datetime,
     trace_id: str,
@@ -138,7 +139,7 @@ def _row(
     # Only what the signature covers may tell deliveries apart: an id of the provider's, else the body itself.
     key = f"id:{verdict.covered_id}"[:255] if verdict.covered_id else f"sha256:{digest}"
     content_type = headers.get("content-type", "")
-    stored, answer = _without_secrets(endpoint, body, content_type)
+    stored, answer = without_secrets(endpoint.provider.mapping, body, content_type)
     row = InboundEvent(
         delivery_id=derived_id("delivery", endpoint.provider.slug, endpoint.slug, key),
         delivery_key=key,
@@ -160,8 +161,8 @@ def _row(
     return row, answer
 
 
-def _without_secrets(endpoint: EndpointRuntime, body: bytes, content_type: str) -> tuple[bytes, dict[str, Any] | None]:
-    mapping = endpoint.provider.mapping
+def without_secrets(mapping: Mapping, body: bytes, content_type: str) -> tuple[bytes, dict[str, Any] | None]:
+    """The body as it may be stored, and the neutral answer that the event asks for, if it asks for one."""
     try:
         payload = parse(body, content_type)
     except PayloadError:

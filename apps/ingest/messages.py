@@ -2,6 +2,7 @@
 there."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -30,13 +31,14 @@ class Built:
     warnings: list[ErrorObject]
 
 
-def context(key: CallKey, provider_name: str) -> Context:
+def context(key: CallKey, provider_name: str, corrections: Sequence[dict[str, Any]] = ()) -> Context:
     return Context(
         provider=key.provider,
         provider_name=provider_name,
         call_id=key.call_id,
         retention_policy=settings.DATA_RETENTION_POLICY,
         pseudonym=lambda number: pseudonym(key.provider, number),
+        corrections={item["path"]: item["value"] for item in corrections},
     )
 
 
@@ -72,8 +74,10 @@ def apply_corrections(message: dict[str, Any], corrections: list[dict[str, Any]]
     corrected["audit"].pop("checksum", None)  # that of a ready-made message was of its uncorrected content
     for correction in corrections:
         _set(payload, correction["path"].split("."), correction["value"])
-    # One truth for the outcome: what people read follows what was measured.
-    payload["hcr"]["outcome_status"] = payload["outcomes"]["objective"]["status"]
+    objective = payload["outcomes"].get("objective") if isinstance(payload.get("outcomes"), dict) else None
+    if isinstance(payload.get("hcr"), dict) and isinstance(objective, dict) and "status" in objective:
+        # One truth for the outcome: what people read follows what was measured.
+        payload["hcr"]["outcome_status"] = objective["status"]
     history = payload["provenance"].setdefault("transformation_history", [])
     history += [f"corrected:{item['path']} by {item['author']} at {item['at']}" for item in corrections]
     return corrected  # type: ignore[no-any-return]
@@ -144,9 +148,17 @@ def columns(message: VCPMessage) -> dict[str, Any]:
     }
 
 
-def fill(stored: Message, message: VCPMessage, folded: Folded, now: datetime, processing_duration_ms: float) -> bool:
+def fill(
+    stored: Message,
+    message: VCPMessage,
+    folded: Folded,
+    now: datetime,
+    processing_duration_ms: float,
+    *,
+    corrected: bool = False,
+) -> bool:
     """Put the message into its row, unsaved; False, and nothing changed, when it says what is stored already."""
-    sealed = plain(message, folded, now, processing_duration_ms, corrected=bool(stored.corrections))
+    sealed = plain(message, folded, now, processing_duration_ms, corrected=corrected)
     digest = content_digest(sealed)
     if digest == stored.content_digest and folded.stage == stored.stage:
         return False

@@ -1,9 +1,11 @@
 """The inbox of deliveries, the calls they tell of, and the one message of each call."""
 
 import uuid
+from typing import Any
 
 from django.db import models
 
+from apps.ingest.stored_json import StoredJSON
 from apps.providers.models import Endpoint, Environment, MappingVersion
 
 
@@ -53,7 +55,7 @@ class InboundEvent(models.Model):
     opens_call = models.BooleanField(default=False)
     proves = models.CharField(max_length=12, blank=True)
     occurred_at = models.CharField(max_length=32, blank=True, help_text="The provider's clock, ISO 8601.")
-    fragment = models.JSONField(null=True)
+    fragment = models.JSONField(null=True, decoder=StoredJSON)
     report = models.JSONField(null=True)
     mapping_version = models.ForeignKey(MappingVersion, models.PROTECT, null=True, related_name="+")
 
@@ -97,6 +99,8 @@ class CallKey(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     # Set when somebody deleted the message in the admin: later events do not bring it back unless asked.
     withheld_at = models.DateTimeField(null=True, blank=True)
+    # What people corrected in the message: [{path, value, author, at}]. Kept here, so that it outlives the message.
+    corrections = models.JSONField(default=list, blank=True, decoder=StoredJSON)
 
     class Meta:
         constraints = [
@@ -134,7 +138,6 @@ class Message(models.Model):
     content_digest = models.CharField(max_length=64, help_text="Of the message without processing times and checksum.")
     stage = models.CharField(max_length=12, choices=Stage)
     mapping_version = models.ForeignKey(MappingVersion, models.PROTECT, null=True, related_name="+")
-    corrections = models.JSONField(default=list, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -170,6 +173,11 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider} {self.call_id}"
+
+    @property
+    def corrections(self) -> list[dict[str, Any]]:
+        corrections: list[dict[str, Any]] = self.call_key.corrections
+        return corrections
 
 
 class Artifact(models.Model):

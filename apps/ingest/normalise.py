@@ -22,7 +22,8 @@ from apps.ingest.reading import Failure, Reading, read, stored_report, take_out_
 from apps.ingest.retention import FORGOTTEN, empty_bodies
 from apps.ingest.rows import update_rows
 from apps.providers import registry
-from apps.providers.engine.mapping import Fragment
+from apps.providers.engine.mapping import Fragment, Mapping, Report
+from apps.providers.engine.spec import UNKNOWN_EVENT
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,11 @@ class _Work:
     version_id: int | None
     key: Key | None = None
 
+    @property
+    def call(self) -> Key:
+        """The call that the delivery names, also where it does not become part of it."""
+        return self.reading.provider, self.row.account, self.row.environment, self.reading.call_id
+
 
 def normalise(rows: Sequence[InboundEvent], now: datetime) -> None:
     """Work off claimed rows together; if that fails, one by one, so that a bad row fails alone.
@@ -59,7 +65,8 @@ def normalise(rows: Sequence[InboundEvent], now: datetime) -> None:
             return
         log.exception("a batch of %d deliveries failed; trying them one by one", len(rows))
         for row in rows:
-            normalise([row], now)
+            # Read again: what the failed attempt wrote into the row in hand was rolled back in the database only.
+            normalise([InboundEvent.objects.get(pk=row.pk)], now)
 
 
 def _record_unexpected(row: InboundEvent, now: datetime) -> None:
@@ -76,8 +83,8 @@ def _normalise_together(rows: Sequence[InboundEvent], now: datetime) -> None:
         left_keys = {work.row.call_key_id for work in works if work.row.call_key_id is not None}
         for work in works:
             _settle(work, now)
-        forgotten = _drop_erased(works, now)
         keys = calls.lock([work.key for work in works if work.key is not None] + _keys_of(left_keys))
+        forgotten = _drop_erased(works, keys, now)
         _keep_artifacts(works, keys)
         written = _fold_calls(works, keys, now, started)
         update_rows([work.row for work in works], _WRITTEN)
@@ -111,36 +118,41 @@ def _read(row: InboundEvent) -> _Work:
         failure = Failure("VCP_E002", f"provider {row.provider!r} has no published mapping; publish one and replay")
         return _Work(row, Reading(provider=row.provider, failure=failure), None)
     if row.body_emptied_at is not None:
-        return _Work(row, _from_fragment(row), row.mapping_version_id)
+        return _Work(row, _from_fragment(row, provider.mapping), row.mapping_version_id)
     return _Work(row, read(row, provider.mapping), provider.version_id)
 
 
-def _from_fragment(row: InboundEvent) -> Reading:
+def _from_fragment(row: InboundEvent, mapping: Mapping) -> Reading:
     """What is still known of an event whose body retention has emptied."""
     reading = Reading(
         event=row.event,
         kind=row.kind,
-        disposition="map" if row.fragment else "store",
+        disposition="map" if row.fragment else mapping.spec.event_spec(row.event or UNKNOWN_EVENT).disposition,
         provider=row.call_key.provider if row.call_key else row.provider,
         call_id=row.call_id,
         rank=row.rank,
         opens_call=row.opens_call,
         proves=row.proves,
         occurred_at=row.occurred_at,
+        report=Report(**(row.report or {})),
     )
-    if row.fragment is None:
+    if row.fragment is not None:
+        reading.fragment = Fragment.from_json(row.fragment)
+        if NOT_REMAPPED not in reading.report.warnings:
+            reading.report.warnings.append(NOT_REMAPPED)
+    elif row.error_code or reading.disposition == "map":
         reading.failure = Failure("VCP_E002", "its body was emptied by retention before it could be mapped")
-        return reading
-    reading.fragment = Fragment.from_json(row.fragment)
-    reading.report.warnings.append(NOT_REMAPPED)
     return reading
 
 
 def _settle(work: _Work, now: datetime) -> None:
     """Note in the row what was read; what makes no message has its final state with that."""
     row, reading = work.row, work.reading
+    if reading.failure is not None and row.body_emptied_at is not None:
+        fail(row, reading.failure, now)  # what is still known of it is in the row, and stays there
+        return
     if reading.fragment is not None:
-        work.key = (reading.provider, row.account, row.environment, reading.call_id)
+        work.key = work.call
         reading.artifacts = take_out_artifacts(reading, "\x1f".join(work.key))
     row.event, row.kind, row.call_id = reading.event, reading.kind, reading.call_id[:255]
     row.rank, row.opens_call, row.proves = reading.rank, reading.opens_call, reading.proves
@@ -156,16 +168,20 @@ def _settle(work: _Work, now: datetime) -> None:
         row.processed_at = now
 
 
-def _drop_erased(works: Sequence[_Work], now: datetime) -> list[_Work]:
-    """Deliveries of erased calls are acknowledged, and forgotten here."""
-    hashes = {text: work.key for work in works if work.key is not None for text in tombstone_hashes(*work.key)}
+def _drop_erased(works: Sequence[_Work], keys: dict[Key, CallKey], now: datetime) -> list[_Work]:
+    """Deliveries that name an erased call are acknowledged, and forgotten here, whatever their disposition.
+
+    Looked up under the lock of the key rows: a call that is being erased meanwhile is not brought back.
+    """
+    hashes = {text: work.call for work in works if work.reading.call_id for text in tombstone_hashes(*work.call)}
     if not hashes:
         return []
-    buried = Tombstone.objects.filter(key_hash__in=hashes).values_list("key_hash", flat=True)
-    erased = {hashes[text] for text in buried}
-    dropped = [work for work in works if work.key in erased]
+    erased = {hashes[text] for text in Tombstone.objects.filter(key_hash__in=hashes).values_list("key_hash", flat=True)}
+    dropped = [work for work in works if work.call in erased]
     for work in dropped:
         work.key, work.row.processed_at = None, now
+    # An erased call has no key row; the one made for the lock goes again.
+    CallKey.objects.filter(pk__in=[keys.pop(key).pk for key in erased if key in keys]).delete()
     return dropped
 
 

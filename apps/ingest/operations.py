@@ -3,11 +3,13 @@
 Each is one transaction in which the numbers move along, and each holds against later events and replays.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from pydantic import ValidationError
 
 from apps.ingest import bell
 from apps.ingest.calls import refold
@@ -15,7 +17,7 @@ from apps.ingest.models import CallKey, InboundEvent, Message
 from apps.ingest.retention import erase_call
 from apps.ingest.signals import messages_written
 from apps.ingest.snapshot import snapshot
-from vcp.errors import ErrorObject
+from vcp.errors import FIELD_TYPE_MISMATCH, SCHEMA_VALIDATION_FAILED, ErrorObject
 from vcp.models import field_type
 
 __all__ = [
@@ -59,23 +61,35 @@ def correct(message: Message, values: dict[str, Any], author: str) -> None:
 
     The correction is noted in provenance and laid over every later fold.
     """
-    unknown = [path for path in values if field_type(path) is None or path.startswith(FIXED)]
-    if unknown:
-        raise InvalidCorrectionError(
-            [
-                ErrorObject("VCP_E001", "cannot be corrected: no such field, or a fixed one", f"$.vcp_payload.{path}")
-                for path in unknown
-            ]
-        )
+    values = {path: _valid(path, value) for path, value in values.items()}
     with transaction.atomic():
         key = CallKey.objects.select_for_update().get(pk=message.call_key_id)
-        current = Message.objects.get(call_key=key)
         at = timezone.now().isoformat(timespec="seconds").replace("+00:00", "Z")
-        kept = [item for item in current.corrections if item["path"] not in values]
+        kept = [item for item in key.corrections if item["path"] not in values]
         added = [{"path": path, "value": value, "author": author, "at": at} for path, value in values.items()]
         errors = refold(key, timezone.now(), kept + added)
         if errors:
             raise InvalidCorrectionError(errors)
+
+
+def _valid(path: str, value: Any) -> Any:
+    """The value in the form of its field. Raises InvalidCorrectionError."""
+    adapter = field_type(path)
+    if adapter is None or _is_fixed(path):
+        problem = ErrorObject(SCHEMA_VALIDATION_FAILED, "cannot be corrected: no such field, or a fixed one")
+        raise InvalidCorrectionError([replace(problem, field_path=f"$.vcp_payload.{path}")])
+    if value is None:
+        return None
+    try:
+        return adapter.dump_python(adapter.validate_python(value), mode="json", by_alias=True)
+    except ValidationError as error:
+        text = str(error.errors(include_url=False, include_input=False)[0]["msg"])
+        raise InvalidCorrectionError([ErrorObject(FIELD_TYPE_MISMATCH, text, f"$.vcp_payload.{path}")]) from error
+
+
+def _is_fixed(path: str) -> bool:
+    """Fixed itself, or part of what is fixed, or a whole that holds something fixed."""
+    return any(f"{path}.".startswith(f"{fixed}.") or fixed.startswith(f"{path}.") for fixed in FIXED)
 
 
 def withdraw_corrections(message: Message) -> None:
@@ -99,7 +113,7 @@ def withhold(message: Message) -> None:
 
 
 @transaction.atomic
-def restore(key: CallKey) -> None:
-    """Bring a deleted message back from its stored events."""
+def restore(key: CallKey) -> list[ErrorObject]:
+    """Bring a deleted message back from its stored events and corrections; returns why that is not possible."""
     CallKey.objects.filter(pk=key.pk).update(withheld_at=None)
-    refold(key, timezone.now())
+    return refold(key, timezone.now())

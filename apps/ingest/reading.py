@@ -11,7 +11,7 @@ from apps.ingest.ids import derived_id
 from apps.ingest.models import InboundEvent
 from apps.providers.engine.errors import MappingError, PayloadError
 from apps.providers.engine.fold import Event
-from apps.providers.engine.mapping import OBSERVED, Fragment, Identity, Mapping, Report, Value
+from apps.providers.engine.mapping import MAX_CALL_ID, OBSERVED, Fragment, Identity, Mapping, Report, Value
 from apps.providers.engine.payload import parse
 from apps.providers.engine.spec import ARTIFACT_TARGETS
 from vcp import validate
@@ -102,11 +102,12 @@ def _take_ready_made(reading: Reading, row: InboundEvent) -> None:
     # The registry's keys are lower case: `Retell` and `retell` are one provider.
     reading.provider = report.message.vcp_payload.call.provider.lower()
     reading.call_id = report.message.vcp_payload.call.call_id
-    if len(reading.provider) > MAX_PROVIDER:
-        reading.fragment = None
-        text = f"is longer than {MAX_PROVIDER} characters"
-        reading.failure = Failure("VCP_E001", text, "$.vcp_payload.call.provider")
-        return
+    for name, value, limit in (("provider", reading.provider, MAX_PROVIDER), ("call_id", reading.call_id, MAX_CALL_ID)):
+        if len(value) > limit:
+            reading.fragment = None
+            text = f"is longer than {limit} characters"
+            reading.failure = Failure("VCP_E001", text, f"$.vcp_payload.call.{name}")
+            return
     reading.fragment = Fragment(message=report.message.to_dict())
     reading.report.warnings += [f"{warning.field_path}: {warning.message}" for warning in report.warnings]
 

@@ -8,11 +8,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from apps.ingest.models import CallKey, InboundEvent, Message, Tombstone
 from apps.ingest.pseudonyms import tombstone_hash
 from apps.ingest.signals import messages_written
 from apps.ingest.snapshot import snapshot
+from apps.providers import registry
 
 BATCH = 500
 State = InboundEvent.State
@@ -62,8 +64,18 @@ def erase_call(key: CallKey, now: datetime) -> None:
         before = snapshot(message)
         message.delete()
         messages_written.send(sender=Message, changes=[(before, None)])
-    InboundEvent.objects.filter(
-        provider=key.provider, account=key.account, environment=key.environment, call_id=key.call_id
-    ).update(**FORGOTTEN, processed_at=now, body_emptied_at=now)
+    _deliveries_naming(key).update(**FORGOTTEN, processed_at=now, body_emptied_at=now)
     key.events.update(**FORGOTTEN, processed_at=now, body_emptied_at=now)
     key.delete()
+
+
+def _deliveries_naming(key: CallKey) -> QuerySet[InboundEvent]:
+    """Those of no call's message (stored, ignored, failed) that name this one, ready-made messages among them."""
+    ready_made = [provider.slug for provider in registry.providers() if provider.mapping.spec.format == "vcp"]
+    return InboundEvent.objects.filter(
+        provider__in=[key.provider, *ready_made],
+        account=key.account,
+        environment=key.environment,
+        call_id=key.call_id,
+        call_key=None,
+    )

@@ -13,12 +13,11 @@ from typing import Any
 
 from apps.ingest import messages
 from apps.ingest.ids import derived_id
+from apps.ingest.inbox import without_secrets
 from apps.ingest.models import CallKey, InboundEvent
 from apps.ingest.reading import Reading, fold_event, read, stored_report, take_out_artifacts
-from apps.providers.engine.errors import PayloadError
 from apps.providers.engine.fold import Folded, fold
 from apps.providers.engine.mapping import Mapping
-from apps.providers.engine.payload import parse
 from apps.providers.engine.signatures import Scheme, Secret, SignedRequest, Verdict, best_verdict, verify
 from vcp.errors import PROVIDER_MAPPING_FAILED, ErrorObject
 
@@ -132,17 +131,9 @@ def _row(case: Case, subject: Subject) -> InboundEvent:
         environment=ENVIRONMENT,
         received_at=case.received_at,
         content_type=content_type,
-        body=without_secrets(subject.mapping, case.body, content_type),
+        body=without_secrets(subject.mapping, case.body, content_type)[0],
         body_sha256=digest,
     )
-
-
-def without_secrets(mapping: Mapping, body: bytes, content_type: str) -> bytes:
-    try:
-        payload = parse(body, content_type)
-    except PayloadError:
-        payload = None
-    return mapping.redact(body, payload)
 
 
 def _key(reading: Reading) -> CallKey:

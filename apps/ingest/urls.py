@@ -1,6 +1,6 @@
 """The webhook's addresses; each with and without the slash, since a redirect loses a POST's body."""
 
-from django.urls import path
+from django.urls import path, re_path
 
 from apps.ingest import views
 
@@ -9,4 +9,5 @@ urlpatterns = [
     path("webhook/<str:provider_slug>/", views.webhook),
     path("webhook/<str:provider_slug>/<str:endpoint_slug>", views.webhook),
     path("webhook/<str:provider_slug>/<str:endpoint_slug>/", views.webhook),
+    re_path(r"^webhook(?P<rest>/.*)?$", views.nowhere),
 ]

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.request import UnreadablePostError
 from django.utils import timezone
@@ -21,6 +21,7 @@ from vcp.errors import PROVIDER_MAPPING_FAILED, ErrorObject
 log = logging.getLogger(__name__)
 
 DELIVERY_HEADER = "X-Delivery-Id"
+DISCARDED_TIMES = 2
 # What strangers are told; the reason is in the log and in the admin.
 WORDS = {
     401: "the request could not be authenticated",
@@ -41,9 +42,15 @@ def webhook(request: HttpRequest, provider_slug: str, endpoint_slug: str = DEFAU
         return receive(request, provider_slug, endpoint_slug)
     except UnreadablePostError:
         return refusal(request, 400)
-    except DatabaseError:
+    except AnyDatabaseError:
         log.exception("a delivery could not be stored")
         return refusal(request, 503, headers={"Retry-After": "5"})
+
+
+@csrf_exempt
+def nowhere(request: HttpRequest, rest: str = "") -> HttpResponse:
+    """Any other address below /webhook."""
+    return refusal(request, 404)
 
 
 def receive(request: HttpRequest, provider_slug: str, endpoint_slug: str) -> HttpResponse:
@@ -70,14 +77,23 @@ def receive(request: HttpRequest, provider_slug: str, endpoint_slug: str) -> Htt
 def _read(request: HttpRequest, limit_bytes: int) -> bytes | None:
     """The raw body, or None when it is larger than the limit; never more than the limit is held."""
     text = request.META.get("CONTENT_LENGTH") or "0"
-    length = int(text) if text.isascii() and text.isdigit() else 0
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise UnreadablePostError("Content-Length is no length")
+    length = int(text)
     if length > limit_bytes:
+        _discard(request, min(length, DISCARDED_TIMES * limit_bytes))
         return None
     body: bytes = request.read(limit_bytes + 1)
     if len(body) < length:
         # Not every scheme signs the body: half of one must not be taken for the whole.
         raise UnreadablePostError("the body ended early")
     return None if len(body) > limit_bytes else body
+
+
+def _discard(request: HttpRequest, length: int) -> None:
+    """Read some of a body that is too large: a client that is still sending would never see the answer."""
+    while length > 0 and (part := request.read(min(length, 1 << 16))):
+        length -= len(part)
 
 
 def _accepted(request: HttpRequest, outcome: Accepted) -> HttpResponse:

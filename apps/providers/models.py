@@ -308,7 +308,7 @@ class PartOfVersion(models.Model):
         refuse_unless_draft(self.version)
         if self.pk:
             # Nor may a row be taken out of a version that is in force, by giving it another one.
-            for stored in type(self)._default_manager.filter(pk=self.pk).select_related("version"):
+            for stored in type(self)._default_manager.filter(pk=self.pk):
                 refuse_unless_draft(stored.version)
         super().save(*args, **kwargs)
 

@@ -5,6 +5,7 @@ catalogue version
 the new one is published; otherwise it is left as a draft, and the report says so.
 """
 
+import base64
 import secrets
 from dataclasses import dataclass, field
 
@@ -91,9 +92,8 @@ def _copy_facts(provider: Provider, spec: ProviderSpec) -> bool:
 
 def _sync_mapping(provider: Provider, spec: ProviderSpec, report: SyncReport) -> None:
     wanted = publishing.digest(spec.mapping)
-    from_catalogue = provider.versions.filter(origin=MappingVersion.Origin.CATALOGUE).order_by("-number").first()
-    if from_catalogue is not None and from_catalogue.digest == wanted:
-        return
+    if provider.catalog_digest == wanted:
+        return  # offered before; a draft of it that somebody deleted stays deleted
     current = provider.published
     version = publishing.create_version(
         provider, spec.mapping, origin=MappingVersion.Origin.CATALOGUE, reason="from the catalogue"
@@ -103,6 +103,7 @@ def _sync_mapping(provider: Provider, spec: ProviderSpec, report: SyncReport) ->
         report.published.append(str(version))
     else:
         report.drafts.append(str(version))
+    Provider.objects.filter(pk=provider.pk).update(catalog_digest=wanted)
 
 
 def _ensure_endpoint(provider: Provider, slug: str, environment: Environment) -> AuthConfig | None:
@@ -120,8 +121,6 @@ def _generate_secret(auth_config: AuthConfig) -> None:
     secret = Secret(auth_config=auth_config, label="generated for the demo")
     value = secrets.token_urlsafe(32)
     if auth_config.scheme.get("secret_encoding") in ("base64", "whsec"):
-        import base64
-
         value = base64.b64encode(secrets.token_bytes(32)).decode()
     secret.set_value(value)
     secret.save()

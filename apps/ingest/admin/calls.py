@@ -111,5 +111,5 @@ class CallKeyAdmin(LargeTableAdmin):
             return confirmation(
                 self, request, key, title="Erase this call", lines=ERASING, button="Erase for ever", danger=True
             )
-        erase(self, request, key)
+        erase(request, key)
         return HttpResponseRedirect(reverse("admin:ingest_callkey_changelist"))

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from django.contrib import admin, messages
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -19,6 +20,7 @@ from apps.ingest import operations
 from apps.ingest.admin.corrections import CorrectionForm
 from apps.ingest.admin.evidence import in_order, told_by
 from apps.ingest.admin.filters import DirectionFilter, MessageProviderFilter
+from apps.ingest.ids import derived_id
 from apps.ingest.models import Artifact, CallKey, InboundEvent, Message
 from apps.providers.admin.base import (
     LargeTableAdmin,
@@ -222,7 +224,7 @@ class MessageAdmin(LargeTableAdmin):
             return confirmation(
                 self, request, message, title="Erase this call", lines=ERASING, button="Erase for ever", danger=True
             )
-        erase(self, request, message.call_key)
+        erase(request, message.call_key)
         return HttpResponseRedirect(reverse("admin:ingest_message_changelist"))
 
     def _to(self, message: Message) -> HttpResponse:
@@ -236,14 +238,16 @@ ERASING = (
 )
 
 
-def erase(page: Any, request: HttpRequest, key: CallKey) -> None:
+def erase(request: HttpRequest, key: CallKey) -> None:
     """Erase the call, and take its name out of the admin's own log."""
-    message = Message.objects.filter(call_key=key).only("id").first()
-    logged = [(CallKey, key.pk), *([(Message, message.pk)] if message else [])]
-    logged += [(InboundEvent, pk) for pk in key.events.values_list("pk", flat=True)]
-    operations.erase_call(key, timezone.now())
-    for model, pk in logged:
-        LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(model), object_id=str(pk)).delete()
+    # Also where the message was deleted before: its id is derived from what is about to be forgotten.
+    message_id = derived_id("message", key.provider, key.account, key.environment, key.call_id)
+    logged = [(CallKey, str(key.pk)), (Message, str(message_id))]
+    with transaction.atomic():
+        operations.erase_call(key, timezone.now())
+        for model, pk in logged:
+            kind = ContentType.objects.get_for_model(model)
+            LogEntry.objects.filter(content_type=kind, object_id=pk).delete()
     messages.success(request, "The call was erased.")
 
 

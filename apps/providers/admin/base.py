@@ -168,7 +168,6 @@ class LargeTableAdmin(ReadOnlyAdmin):
     show_full_result_count = False
     show_facets = ShowFacets.NEVER  # they count all of it once for every choice
     list_per_page = 50
-    list_filter_sheet = True
     list_fullwidth = True
 
 

@@ -19,11 +19,10 @@ from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget, U
 
 from apps.providers import registry
 from apps.providers.admin.base import TextColumns
-from apps.providers.admin.state import EndpointState, endpoint_state, secrets_in_environment, unreadable
+from apps.providers.admin.state import endpoint_state, secrets_in_environment, unreadable
 from apps.providers.engine.signatures import NoneScheme, parse_scheme, sign
 from apps.providers.models import AuthConfig, Endpoint, Secret
 
-SECRET_FIELDS = ("new_secret", "secret_label", "secret_for", "older_end")
 # When the secrets before a new one end: seconds from now.
 OLDER_END = (
     ("", "stay valid"),
@@ -193,10 +192,7 @@ class EndpointAdmin(TextColumns, ModelAdmin):
 
     @display(description="state", label={"open": "success", "closed": "danger", "open, but look": "warning"})
     def state(self, obj: Endpoint) -> str:
-        return self._state(obj).word
-
-    def _state(self, obj: Endpoint) -> EndpointState:
-        return endpoint_state(obj, timezone.now())
+        return endpoint_state(obj, timezone.now()).word
 
     @display(description="secrets")
     def secret_count(self, obj: Any) -> str:

@@ -33,7 +33,7 @@ from apps.providers.admin.base import (
 )
 from apps.providers.engine import transforms
 from apps.providers.engine.spec import EventKind, MappingSpec, first_problem
-from apps.providers.models import Immutable, MappingRule, MappingVersion, WebhookSchema
+from apps.providers.models import Immutable, MappingRule, MappingVersion, Provider, WebhookSchema
 
 PARTS = ("read", "decisions", "redact", "leftovers")
 
@@ -228,7 +228,19 @@ class MappingVersionAdmin(TextColumns, ModelAdmin):
             table.siblings = tables
         return formsets, inlines
 
+    def changeform_view(self, request: HttpRequest, object_id: str | None = None, *args: Any, **kwargs: Any) -> Any:
+        try:
+            version = self.get_object(request, object_id) if object_id and request.method == "POST" else None
+            if version is not None and not version.is_draft:
+                raise Immutable
+            return super().changeform_view(request, object_id, *args, **kwargs)
+        except Immutable as error:
+            messages.error(request, f"Not saved: {error.message}")
+            return HttpResponseRedirect(request.path)
+
     def save_model(self, request: HttpRequest, obj: MappingVersion, form: Any, change: bool) -> None:
+        # Under the lock of publishing.py: what is in force must not change under it.
+        Provider.objects.select_for_update().get(pk=obj.provider_id)
         obj.author_id = request.user.pk
         super().save_model(request, obj, form, change)
 

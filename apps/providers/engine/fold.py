@@ -7,8 +7,9 @@ the merged call. Provider facts stay outside: they are rules and decision tables
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -24,6 +25,7 @@ STRENGTH = {DEFAULT: 0, DERIVED: 1, OBSERVED: 2}
 STATUS = "outcomes.objective.status"
 START, END, DURATION = "call.start_time", "call.end_time", "call.duration_sec"
 MAX_HEADLINE = 120
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 # Words that stand where a number would: a pseudonym of them would make one person of all hidden callers.
 NO_CALLER = frozenset({"anonymous", "restricted", "private", "unavailable", "unknown", "blocked", "withheld"})
 
@@ -44,9 +46,10 @@ class Event:
     failures: tuple[str, ...] = ()
 
     @property
-    def order(self) -> tuple[int, str, str, str]:
+    def order(self) -> tuple[int, datetime, str, str]:
         # The reference tells apart what is equal in all else: one body that came to two endpoints.
-        return self.rank, self.occurred_at or "", self.digest, self.payload_ref
+        clock = _moment(self.occurred_at) if self.occurred_at else LONG_AGO
+        return self.rank, clock, self.digest, self.payload_ref
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Context:
     call_id: str
     retention_policy: str
     pseudonym: Callable[[str], str]
+    # What people corrected, by target; stronger than anything told, and what is worked out follows it. None takes away.
+    corrections: MappingType[str, Json] = field(default_factory=dict)
 
 
 @dataclass
@@ -104,6 +109,10 @@ class _Merged:
         self.unseen: list[dict[str, Json]] = []
         for event in events:
             self._lay_over(event.fragment)
+        for target, value in context.corrections.items():
+            self.values.pop(target, None)
+            if value is not None:
+                self.values[target] = Value(OBSERVED, None, value)
 
     def _lay_over(self, fragment: Fragment) -> None:
         for target, value in fragment.values.items():

@@ -167,18 +167,21 @@ class IsoTime(Transform):
 
 @register
 class Scale(Transform):
-    """A number less `minus`, times `by` (exact, in decimals). `whole`: rounded half up to an integer; `places`: to so
-    many places."""
+    """A number less `minus`, times `by` (exact, in decimals), not below `least`. `whole`: rounded half up to an integer;
+    `places`: to so many places."""
 
     name = "scale"
     minus: Decimal = Decimal(0)
     by: Decimal = Decimal(1)
+    least: Decimal | None = None
     whole: bool = False
     places: int = Field(default=9, ge=0, le=12)
 
     def __call__(self, value: Json) -> Json:
         try:
             number = (to_decimal(value) - self.minus) * self.by
+            if self.least is not None and number < self.least:
+                raise TransformError(f"a number of at least {self.least}", value)
             if self.whole:
                 return int(number.to_integral_value(ROUND_HALF_UP))
             return float(number.quantize(Decimal(1).scaleb(-self.places), ROUND_HALF_UP))

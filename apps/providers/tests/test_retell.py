@@ -756,7 +756,7 @@ def everything_kept(payload: dict[str, Any]) -> str:
     [
         ({}, True, True, True),
         ({"data_storage_setting": "everything"}, True, True, True),
-        ({"data_storage_setting": "everything_except_pii"}, False, True, True),
+        ({"data_storage_setting": "everything_except_pii"}, False, True, False),
         ({"data_storage_setting": "basic_attributes_only"}, False, False, False),
         ({"data_storage_setting": "a_choice_of_tomorrow"}, False, False, False),
         ({"data_storage_setting": None, "opt_out_sensitive_data_storage": True}, False, False, False),
