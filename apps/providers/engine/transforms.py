@@ -167,8 +167,8 @@ class IsoTime(Transform):
 
 @register
 class Scale(Transform):
-    """A number less `minus`, times `by` (exact, in decimals), not below `least`. `whole`: rounded half up to an integer;
-    `places`: to so many places."""
+    """A number less `minus`, times `by` (exact, in decimals), not below `least`. `whole`: rounded half up to an
+    integer; `places`: to so many places."""
 
     name = "scale"
     minus: Decimal = Decimal(0)
