@@ -87,8 +87,8 @@ def rings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def catalogue(db: None) -> None:
-    """The catalogue in the database, and SECRET known to every provider's default endpoint."""
-    sync_catalog()
+    """Two providers of the catalogue in the database, and SECRET known to their default endpoints."""
+    sync_catalog(("retell", "vcp"))
     for way in AuthConfig.objects.filter(endpoint__slug="default"):
         secret = Secret(auth_config=way, label="of the tests")
         secret.set_value(SECRET)

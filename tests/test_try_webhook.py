@@ -345,7 +345,7 @@ def test_a_missing_file_or_provider_is_named(catalogue, tried):
     with pytest.raises(CommandError, match=r"/nowhere\.json") as raised:
         call_command("try_webhook", "retell", case="/nowhere.json")
     assert raised.value.returncode == 2
-    with pytest.raises(CommandError, match="unknown provider 'acme'; known: retell, vcp") as raised:
+    with pytest.raises(CommandError, match=r"unknown provider 'acme'; known: .*retell, .*vcp") as raised:
         tried(case(sample(ENDED)), provider="acme")
     assert raised.value.returncode == 2
 

@@ -382,6 +382,7 @@ class MappingRule(PartOfVersion):
     transform = models.CharField(max_length=40, default="same")
     args = models.JSONField(default=dict, blank=True)
     event = models.CharField(max_length=100, default="*", help_text="Only for this event; a glob; * for all.")
+    when = models.JSONField(default=dict, blank=True, help_text="Only for payloads that meet {path: condition}.")
     default = models.JSONField(null=True, blank=True, help_text="Taken when no rule of the target yields a value.")
     required = models.BooleanField(default=False, help_text="Missing or unreadable: the event fails.")
     inferred = models.BooleanField(
@@ -399,7 +400,7 @@ class MappingRule(PartOfVersion):
         return f"{self.source} → {self.target}"
 
     def as_data(self) -> dict[str, Any]:
-        names = ("source", "target", "transform", "args", "event", "default", "required", "inferred", "keep")
+        names = ("source", "target", "transform", "args", "event", "when", "default", "required", "inferred", "keep")
         return {name: getattr(self, name) for name in names}
 
     def clean(self) -> None:

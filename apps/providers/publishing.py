@@ -53,7 +53,9 @@ def create_version(
     provider: Provider, mapping: spec.MappingSpec, *, origin: str, author: Any = None, reason: str = ""
 ) -> MappingVersion:
     """A new draft with the content of `mapping`."""
-    data = mapping.model_dump(mode="json", by_alias=True)
+    # Without what is default anyway: the columns are read, and edited, by people.
+    data = mapping.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    events, rules = data.pop("events", []), data.pop("rules", [])
     with transaction.atomic():
         # The provider's row is the lock under which numbers are given out.
         Provider.objects.select_for_update().get(pk=provider.pk)
@@ -65,31 +67,16 @@ def create_version(
             author=author,
             reason=reason[:200],
             digest=digest(mapping),
-            format=data["format"],
-            read=data["read"],
-            decisions=data["decisions"],
-            redact=data["redact"],
-            leftovers=data["leftovers"],
-            end_from_duration=data["end_from_duration"],
+            **data,
         )
-        _create_rows(version, data)
+        WebhookSchema.objects.bulk_create(
+            WebhookSchema(version=version, position=position, event=row.pop("name"), **row)
+            for position, row in enumerate(events)
+        )
+        MappingRule.objects.bulk_create(
+            MappingRule(version=version, position=position, **row) for position, row in enumerate(rules)
+        )
     return version
-
-
-def _create_rows(version: MappingVersion, data: dict[str, Any]) -> None:
-    WebhookSchema.objects.bulk_create(
-        WebhookSchema(
-            version=version,
-            position=position,
-            event=row.pop("name"),
-            proves=row.pop("proves") or "",
-            **row,
-        )
-        for position, row in enumerate(data["events"])
-    )
-    MappingRule.objects.bulk_create(
-        MappingRule(version=version, position=position, **row) for position, row in enumerate(data["rules"])
-    )
 
 
 def draft_of(version: MappingVersion, *, author: Any = None) -> MappingVersion:

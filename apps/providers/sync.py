@@ -7,6 +7,7 @@ the new one is published; otherwise it is left as a draft, and the report says s
 
 import base64
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from django.db import transaction
@@ -47,9 +48,9 @@ class SyncReport:
         ]
 
 
-def sync_catalog() -> SyncReport:
-    """Every catalogue file into the database. Raises catalog.CatalogError before anything is written."""
-    specs = [catalog.load(slug) for slug in catalog.slugs()]
+def sync_catalog(slugs: Sequence[str] | None = None) -> SyncReport:
+    """These catalogue files (all, if none are named) into the database. Raises catalog.CatalogError before writing."""
+    specs = [catalog.load(slug) for slug in (catalog.slugs() if slugs is None else slugs)]
     report = SyncReport()
     for spec in specs:
         with transaction.atomic():

@@ -160,7 +160,7 @@ class RuleInline(RowsInline):
     verbose_name_plural = "rules"
     texts = ("source", "target", "event")
     fields = (
-        "source", "target", "transform", "args", "event", "default", "required", "inferred", "keep", "position",
+        "source", "target", "transform", "args", "event", "when", "default", "required", "inferred", "keep", "position",
     )  # fmt: skip
 
 
@@ -257,7 +257,7 @@ class MappingVersionAdmin(TextColumns, ModelAdmin):
                 context["parts"] = [(name, pretty_json(_brief(version, name))) for name in PARTS]
                 context["events"] = [(row, _shown(row, ("required", "optional", "answer"))) for row in
                                      version.webhook_schemas.all()]  # fmt: skip
-                context["rules"] = [(row, _shown(row, ("args", "default"))) for row in version.rules.all()]
+                context["rules"] = [(row, _shown(row, ("args", "when", "default"))) for row in version.rules.all()]
         return super().render_change_form(request, context, *args, **kwargs)
 
     @display(description="state", ordering="state", label={"draft": "warning", "published": "success"})

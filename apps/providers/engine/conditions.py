@@ -26,7 +26,8 @@ class Condition(BaseModel):
     # Told, and none of these words: for choices where an unknown word must be taken for the careful one.
     none_of: tuple[Scalar, ...] = Field(default=(), alias="not_in")
     glob: tuple[str, ...] = ()
-    contains: str | None = None
+    # Part of a text, or an element of a list; of several any one.
+    contains: tuple[str, ...] = ()
     present: bool | None = None
 
     @model_validator(mode="before")
@@ -34,13 +35,12 @@ class Condition(BaseModel):
     def _short_forms(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return {"equals": data}
-        if isinstance(data.get("glob"), str):
-            data = {**data, "glob": (data["glob"],)}
-        return data
+        single = {name: (data[name],) for name in ("glob", "contains") if isinstance(data.get(name), str)}
+        return {**data, **single}
 
     @model_validator(mode="after")
     def _asks_something(self) -> "Condition":
-        if not (self.names_words or self.none_of) and self.contains is None and self.present is None:
+        if not (self.names_words or self.none_of) and not self.contains and self.present is None:
             raise ValueError("a condition needs one of equals, in, not_in, glob, contains, present")
         return self
 
@@ -53,7 +53,7 @@ class Condition(BaseModel):
             return False
         if self.none_of and (not told or any(_same(value, word) for word in self.none_of)):
             return False
-        return self.contains is None or (told and _contains(value, self.contains))
+        return not self.contains or (told and any(_contains(value, part) for part in self.contains))
 
     @property
     def names_words(self) -> bool:

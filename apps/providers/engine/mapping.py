@@ -223,6 +223,8 @@ class Mapping:
 
     def _fill(self, target: str, rules: list[_CompiledRule], payload: Json, fragment: Fragment, report: Report) -> None:
         for rule in rules:
+            if rule.spec.when and not holds(rule.spec.when, payload):
+                continue
             value = rule.get(payload)
             basis = DERIVED if rule.spec.inferred else OBSERVED
             if value is MISSING:

@@ -82,6 +82,8 @@ class RuleSpec(Strict):
     transform: str = "same"
     args: dict[str, Any] = Field(default_factory=dict)
     event: str = Field(default="*", min_length=1, max_length=100)
+    # Only for payloads that meet all of these: {path: condition}.
+    when: dict[Path, Condition] = Field(default_factory=dict)
     default: Any = None
     required: bool = False
     inferred: bool = False

@@ -5,16 +5,19 @@ shown in the admin. A value that it does not understand raises TransformError; a
 the provider's words becomes MISSING.
 """
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, DecimalException, InvalidOperation
+from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Literal
+from urllib.parse import unquote
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from apps.providers.engine.conditions import Condition, holds
-from apps.providers.engine.errors import TransformError
+from apps.providers.engine.errors import PathError, TransformError
 from apps.providers.engine.paths import MISSING, compile_path, fill, says_nothing
 from apps.providers.engine.words import WordTable
 
@@ -87,10 +90,12 @@ class Same(Transform):
 
 @register
 class Text(Transform):
-    """A text without outer blanks; numbers are written out. At most `max_length` characters are accepted."""
+    """A text without outer blanks; numbers are written out. At most `max_length` characters are accepted. Texts in
+    `nothing` are fillers that say nothing (compared whole, without case)."""
 
     name = "text"
     max_length: int = 100_000
+    nothing: tuple[str, ...] = ()
 
     def __call__(self, value: Json) -> Json:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -98,16 +103,18 @@ class Text(Transform):
         text = str(value).strip()
         if len(text) > self.max_length:
             raise TransformError(f"a text of at most {self.max_length} characters", value)
-        return text or MISSING
+        filler = text.lower() in (word.lower() for word in self.nothing)
+        return MISSING if filler else text or MISSING
 
 
 @register
 class Flag(Transform):
-    """true or false; also the words of `true_words` and `false_words`."""
+    """true or false; also the words of `true_words` and `false_words`. `lenient`: any other word says nothing."""
 
     name = "flag"
     true_words: tuple[str, ...] = ("true",)
     false_words: tuple[str, ...] = ("false",)
+    lenient: bool = False
 
     def __call__(self, value: Json) -> Json:
         if isinstance(value, bool):
@@ -117,6 +124,8 @@ class Flag(Transform):
             return True
         if word in self.false_words:
             return False
+        if self.lenient and word is not None:
+            return MISSING
         raise TransformError("true or false", value)
 
 
@@ -158,10 +167,11 @@ class IsoTime(Transform):
 
 @register
 class Scale(Transform):
-    """A number times `by` (exact, in decimals), not below `least`. `whole`: rounded half up to an integer; `places`: to
-    so many places."""
+    """A number less `minus`, times `by` (exact, in decimals), not below `least`. `whole`: rounded half up to an
+    integer; `places`: to so many places."""
 
     name = "scale"
+    minus: Decimal = Decimal(0)
     by: Decimal = Decimal(1)
     least: Decimal | None = None
     whole: bool = False
@@ -169,7 +179,7 @@ class Scale(Transform):
 
     def __call__(self, value: Json) -> Json:
         try:
-            number = to_decimal(value) * self.by
+            number = (to_decimal(value) - self.minus) * self.by
             if self.least is not None and number < self.least:
                 raise TransformError(f"a number of at least {self.least}", value)
             if self.whole:
@@ -274,13 +284,14 @@ def rows_of(value: Json) -> list[Json]:
 
 @register
 class Rows(Transform):
-    """Each object of a list as an object of `fields` (our name = path in the row); `words` translates a field's words.
+    """Each object of a list as an object of `fields` (our name = path in the row, or paths to try); `words` translates
+    a field's words, or the numbers that stand for words.
 
     Rows without any of the fields in `needs` are left out.
     """
 
     name = "rows"
-    fields: dict[str, str]
+    fields: dict[str, str | tuple[str, ...]]
     words: dict[str, dict[str, Any]] = Field(default_factory=dict)
     needs: tuple[str, ...] = ()
 
@@ -289,12 +300,18 @@ class Rows(Transform):
         return [row for row in built if row and (not self.needs or any(name in row for name in self.needs))] or MISSING
 
     def _row(self, row: Json) -> dict[str, Json]:
-        found = {name: compile_path(path)(row) for name, path in self.fields.items()}
+        found = {name: first_told(paths, row) for name, paths in self.fields.items()}
         told = {name: inner for name, inner in found.items() if not says_nothing(inner)}
         for name, table in self.words.items():
-            if isinstance(told.get(name), str):
-                told[name] = table.get(told[name].lower(), told[name])
+            if isinstance(told.get(name), str | int):
+                told[name] = table.get(str(told[name]).lower(), told[name])
         return told
+
+
+def first_told(paths: str | tuple[str, ...], row: Json) -> Json:
+    """The value at the first of the paths that has one in this row, else MISSING."""
+    tried = (paths,) if isinstance(paths, str) else paths
+    return next((found for path in tried if not says_nothing(found := compile_path(path)(row))), MISSING)
 
 
 @register
@@ -331,13 +348,14 @@ class Group(Transform):
     """A list of items as one object a group: the word at `key` names the group by the pairs [glob, group] of `groups`,
     the first that fits; items of no group are left out.
 
-    Each group's object: `first` (name = path, of its first item), `sums` (name = {path, by}), `fixed` (constants).
+    Each group's object: `first` (name = path, or paths to try, of its first item that tells), `sums` (name = {path,
+    by}), `fixed` (constants).
     """
 
     name = "group"
     key: str
     groups: tuple[tuple[str, str], ...]
-    first: dict[str, str] = Field(default_factory=dict)
+    first: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
     sums: dict[str, Sum] = Field(default_factory=dict)
     fixed: dict[str, Any] = Field(default_factory=dict)
 
@@ -353,8 +371,9 @@ class Group(Transform):
 
     def _object(self, rows: list[Json]) -> dict[str, Json]:
         built: dict[str, Json] = {}
-        for name, path in self.first.items():
-            told = [found for row in rows if not says_nothing(found := compile_path(path)(row))]
+        for name, paths in self.first.items():
+            tried = (paths,) if isinstance(paths, str) else paths
+            told = [found for row in rows for path in tried if not says_nothing(found := compile_path(path)(row))]
             if told:
                 built[name] = told[0]
         for name, term in self.sums.items():
@@ -367,3 +386,207 @@ class Group(Transform):
         for name, inner in self.fixed.items():
             fill(built, name, inner)
         return built
+
+
+@register
+class Total(Transform):
+    """The sum of a list of numbers, or of the numbers at `path` in a list of objects, times `by`; only of rows that
+    meet `where`."""
+
+    name = "total"
+    path: str = ""
+    by: Decimal = Decimal(1)
+    places: int = Field(default=9, ge=0, le=12)
+    where: dict[str, Condition] = Field(default_factory=dict)
+
+    def __call__(self, value: Json) -> Json:
+        if not isinstance(value, list):
+            raise TransformError("a list", value)
+        rows = [row for row in value if holds(self.where, row)]
+        numbers = [compile_path(self.path)(row) for row in rows] if self.path else rows
+        told = [to_decimal(number) for number in numbers if not says_nothing(number)]
+        return Scale(by=self.by, places=self.places)(str(sum(told, Decimal(0)))) if told else MISSING
+
+
+@register
+class Template(Transform):
+    """A text with `{value}` where the source's text goes: `consent_{value}`."""
+
+    name = "template"
+    text: str
+
+    def __call__(self, value: Json) -> Json:
+        told = Text()(value)
+        return MISSING if told is MISSING else self.text.replace("{value}", told)
+
+
+@register
+class Key(Transform):
+    """Of an object the key: the one whose value has the largest number at `by`, else the first in order."""
+
+    name = "key"
+    by: str = ""
+
+    def __call__(self, value: Json) -> Json:
+        if not isinstance(value, dict):
+            raise TransformError("an object", value)
+        return max(sorted(value), key=lambda key: self._weight(value[key]), default=MISSING)
+
+    def _weight(self, inner: Json) -> Decimal:
+        found = compile_path(self.by)(inner) if self.by else MISSING
+        return Decimal(0) if says_nothing(found) else to_decimal(found)
+
+
+@register
+class Phrases(Transform):
+    """An object as texts `name: value`, one a member, in order of the names; `value` is a member's path."""
+
+    name = "phrases"
+    value: str = ""
+
+    def __call__(self, value: Json) -> Json:
+        if not isinstance(value, dict):
+            raise TransformError("an object", value)
+        told = {name: compile_path(self.value)(inner) if self.value else inner for name, inner in sorted(value.items())}
+        return [f"{name}: {_in_words(inner)}" for name, inner in told.items() if not says_nothing(inner)] or MISSING
+
+
+def _in_words(value: Json) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+@register
+class SipUser(Transform):
+    """The telephone number in a SIP or tel address (`"Name" <sip:+15550142233@host>`); another user says nothing."""
+
+    name = "sip_user"
+
+    def __call__(self, value: Json) -> Json:
+        found = re.search(r"(?:sips?|tel):([^@;>]+)", value) if isinstance(value, str) else None
+        user = unquote(found.group(1)).strip() if found else ""
+        return user if re.fullmatch(r"\+?\d+", user, re.ASCII) else MISSING
+
+
+class Step(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    transform: str
+    args: dict[str, Any] = Field(default_factory=dict)
+
+
+@register
+class Chain(Transform):
+    """Several transforms, one after the other: `steps` = [{transform, args}, …]. It ends where one says nothing."""
+
+    name = "chain"
+    steps: tuple[Step, ...] = Field(min_length=1)
+    _built: tuple[Callable[[Json], Json], ...] = PrivateAttr()
+
+    def model_post_init(self, context: Any, /) -> None:
+        unknown = [step.transform for step in self.steps if step.transform not in REGISTRY]
+        if unknown:
+            raise ValueError(f"transform {unknown[0]!r} does not exist")
+        self._built = tuple(build(step.transform, step.args) for step in self.steps)
+
+    def __call__(self, value: Json) -> Json:
+        for step in self._built:
+            value = step(value)
+            if value is MISSING:
+                break
+        return value
+
+
+@register
+class Listed(Transform):
+    """The value as a list of one; a list stays as it is."""
+
+    name = "listed"
+
+    def __call__(self, value: Json) -> Json:
+        return value if isinstance(value, list) else [value]
+
+
+@register
+class Members(Transform):
+    """Of an object those members that say something and whose names match one of the globs in `names` (without case).
+    `needs`: globs of which at least one must be met, too, or nothing is taken."""
+
+    name = "members"
+    names: tuple[str, ...] = Field(min_length=1)
+    needs: tuple[str, ...] = ()
+
+    def __call__(self, value: Json) -> Json:
+        if not isinstance(value, dict):
+            raise TransformError("an object", value)
+        told = {name: inner for name, inner in value.items() if not says_nothing(inner)}
+        if self.needs and not _named_like(self.needs, told):
+            return MISSING
+        return _named_like(self.names, told) or MISSING
+
+
+def _named_like(globs: tuple[str, ...], members: dict[str, Json]) -> dict[str, Json]:
+    lowered = [glob.lower() for glob in globs]
+    return {name: inner for name, inner in members.items() if any(fnmatchcase(name.lower(), glob) for glob in lowered)}
+
+
+class Gain(BaseModel):
+    """One row of a term of a score: `add` where all of `when` holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    when: dict[str, Condition]
+    add: Decimal
+
+    @field_validator("when")
+    @classmethod
+    def _paths_compile(cls, when: dict[str, Condition]) -> dict[str, Condition]:
+        try:
+            for path in when:
+                compile_path(path)
+        except PathError as error:
+            raise ValueError(str(error)) from error
+        return when
+
+
+@register
+class Score(Transform):
+    """A number for an object: `start`, plus a gain from each of the `terms`, at most `most`. A term is a list of rows
+    {when, add}; the first whose conditions hold counts. Characters in `blanks` are compared as blanks."""
+
+    name = "score"
+    start: Decimal = Decimal(0)
+    terms: tuple[tuple[Gain, ...], ...]
+    most: Decimal | None = None
+    blanks: str = ""
+
+    def __call__(self, value: Json) -> Json:
+        if not isinstance(value, dict):
+            raise TransformError("an object", value)
+        read = {name: self._with_blanks(inner) for name, inner in value.items()}
+        gains = (next((row.add for row in term if holds(row.when, read)), Decimal(0)) for term in self.terms)
+        score = sum(gains, self.start)
+        return float(score if self.most is None else min(score, self.most))
+
+    def _with_blanks(self, inner: Json) -> Json:
+        return inner.translate(dict.fromkeys(map(ord, self.blanks), " ")) if isinstance(inner, str) else inner
+
+
+@register
+class Points(Transform):
+    """Short texts from all that a value holds: a text as it is, of a list what each item holds, an object as texts
+    `name: value`; each text once."""
+
+    name = "points"
+
+    def __call__(self, value: Json) -> Json:
+        return list(dict.fromkeys(_points(value))) or MISSING
+
+
+def _points(value: Json) -> list[str]:
+    if says_nothing(value):
+        return []
+    if isinstance(value, list):
+        return [point for item in value for point in _points(item)]
+    if isinstance(value, dict):
+        return Phrases()(value) or []
+    return [_in_words(value).strip()]

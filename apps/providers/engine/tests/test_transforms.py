@@ -110,6 +110,13 @@ TURN = {"role": "tool", "name": "look up", "n": 1}
         ("rows", {"fields": {"who": "role"}, "needs": ["text"]}, [TURN], MISSING),
         ("rows", {"fields": {"who": "role"}}, ["x", {}], MISSING),
         ("rows", {"fields": {"who": "role"}}, "x", BAD),
+        ("rows", {"fields": {"w": ["said_by", "role", "n"]}}, [TURN, {"role": " ", "n": 2}], [{"w": "tool"}, {"w": 2}]),
+        ("rows", {"fields": {"w": "n"}, "words": {"w": {"1": "one"}}}, [TURN, {"n": 2}], [{"w": "one"}, {"w": 2}]),
+        ("points", {}, " x ", ["x"]),
+        ("points", {}, ["x", ["y", {"b": True, "a": 1, "c": None}], None, " ", "x"], ["x", "y", "a: 1", "b: yes"]),
+        ("points", {}, 0, ["0"]),
+        ("points", {}, {"a": None}, MISSING),
+        ("points", {}, [[], {}, ""], MISSING),
         ("lines", {"speakers": {"A": "agent"}}, "lost\nA: one\nmore: two\n\nA:\nB", [
             {"speaker": "agent", "text": "one\nmore: two"}, {"speaker": "agent", "text": "B"}]),
         ("lines", {"speakers": {"A": "agent"}}, "B: x", MISSING),
@@ -215,6 +222,17 @@ ARGS = {
     "lines": {"speakers": {"a": "b"}},
     "group": {"key": "a", "groups": [["*", "G"]], "first": {"f": "b"}, "sums": {"s": {"path": "c"}}},
     "scale": {"by": "1000000", "places": 12},
+    "total": {"path": "a", "where": {"b": "x"}},
+    "template": {"text": "to {value}"},
+    "key": {"by": "a.b"},
+    "phrases": {"value": "a"},
+    "members": {"names": ["a", "B*"], "needs": ["b"]},
+    "score": {
+        "terms": [[{"when": {"a": "x"}, "add": 1}], [{"when": {"b.c": {"contains": "y"}}, "add": 1}]],
+        "most": 2,
+        "blanks": "_",
+    },
+    "chain": {"steps": [{"transform": "pluck", "args": {"field": "a"}}, {"transform": "first"}, {"transform": "text"}]},
 }  # fmt: skip
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["1e400", MS])
 JSON = st.recursive(
@@ -231,10 +249,95 @@ def test_any_json_gives_json_or_the_transforms_own_errors(name, value):
         found = build(name, ARGS.get(name, {}))(value)
     except (TransformError, UnseenWord):
         return
-    if name not in ("same", "first", "pluck", "rows") and found is not MISSING:
+    if name not in ("same", "first", "pluck", "rows", "listed", "members") and found is not MISSING:
         orjson.dumps(found, option=orjson.OPT_STRICT_INTEGER if name == "scale" else None)
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_every_transform_has_help_for_the_admin(name):
     assert (REGISTRY[name].__doc__ or "").strip().endswith(".")
+
+
+EXTRACTED = {"Lead_Score": 95, "lead_note": " ", "budget_range": "$500", "contact_zip": None, "contacted": False}
+
+
+@pytest.mark.parametrize(
+    ("names", "needs", "value", "expected"),
+    [
+        (["lead_*"], [], EXTRACTED, {"Lead_Score": 95}),
+        (["LEAD_*", "*range"], [], EXTRACTED, {"Lead_Score": 95, "budget_range": "$500"}),
+        (["contact*"], [], EXTRACTED, {"contacted": False}),
+        (["*"], ["lead_score"], EXTRACTED, {"Lead_Score": 95, "budget_range": "$500", "contacted": False}),
+        (["*"], ["contact_*", "absent"], EXTRACTED, MISSING),
+        (["zip"], [], EXTRACTED, MISSING),
+        (["*"], [], {}, MISSING),
+        (["*"], [], [EXTRACTED], BAD),
+        (["*"], [], "x", BAD),
+    ],
+)
+def test_members_are_chosen_by_their_names(names, needs, value, expected):
+    members = build("members", {"names": names, "needs": needs})
+    if expected == BAD:
+        with pytest.raises(TransformError):
+            members(value)
+    else:
+        assert members(value) == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [("x", ["x"]), (0, [0]), (["x", 1], ["x", 1]), ({"a": 1}, [{"a": 1}])])
+def test_a_value_is_listed(value, expected):
+    assert build("listed", {})(value) == expected
+
+
+SCORE = {
+    "start": 0.5,
+    "terms": [
+        [{"when": {"boss": True}, "add": 0.2}],
+        [
+            {"when": {"when": {"contains": ["30 days", "now"]}}, "add": 0.15},
+            {"when": {"when": {"present": True}}, "add": 0.1},
+        ],
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("args", "value", "expected"),
+    [
+        ({}, {}, 0.5),
+        ({}, {"boss": True}, 0.7),
+        ({}, {"boss": "yes"}, 0.5),
+        ({}, {"when": "In 30 Days"}, 0.65),
+        ({}, {"when": "in_30_days"}, 0.6),
+        ({"blanks": "_-"}, {"when": "in_30-days"}, 0.65),
+        ({}, {"boss": True, "when": "now, in 30 days"}, 0.85),
+        ({"most": 0.8}, {"boss": True, "when": "now"}, 0.8),
+        ({"start": 0}, {"when": 5}, 0.1),
+        ({}, ["boss"], BAD),
+        ({}, None, BAD),
+    ],
+)
+def test_a_score_adds_the_first_row_of_each_term(args, value, expected):
+    score = build("score", {**SCORE, **args})
+    if expected == BAD:
+        with pytest.raises(TransformError):
+            score(value)
+    else:
+        assert score(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("members", {}),
+        ("members", {"names": []}),
+        ("score", {}),
+        ("score", {"terms": [[{"when": {"a[": "x"}, "add": 1}]]}),
+        ("score", {"terms": [[{"when": {"a": {}}, "add": 1}]]}),
+        ("score", {"terms": [[{"when": {"a": "x"}, "add": "much"}]]}),
+        ("score", {"terms": [[{"when": {"a": "x"}}]]}),
+    ],
+)
+def test_a_choice_or_a_score_that_cannot_work_is_refused(name, args):
+    with pytest.raises(ValidationError):
+        build(name, args)
