@@ -530,7 +530,7 @@ def test_the_second_door_takes_posts_only(stranger, providers, method):
 
 def test_providers_are_listed_with_the_published_names(api, providers):
     rows = {row["slug"]: row for row in api.get("/api/providers").json()["results"]}
-    assert sorted(rows) == catalog.slugs()
+    assert sorted(rows) == ["retell", "vcp"]
     assert rows["retell"] | {"last_updated": ""} == {
         "slug": "retell",
         "name": "Retell AI",
@@ -592,7 +592,7 @@ def test_providers_are_found_by_event(api, providers, event, expected):
 
 
 def test_providers_come_in_pages(api, providers):
-    assert [row["slug"] for row in walk(api, "/api/providers?page_size=1")] == catalog.slugs()
+    assert [row["slug"] for row in walk(api, "/api/providers?page_size=1")] == ["retell", "vcp"]
 
 
 @pytest.mark.parametrize("name", ["retell", "Retell", "RETELL"])
@@ -953,6 +953,8 @@ def test_a_signature_test_that_cannot_be_made_is_refused(api, providers, changed
 
 @pytest.mark.parametrize("slug", [slug for slug in catalog.slugs() if catalog.samples(slug)])
 def test_each_provider_has_an_example_that_is_valid_and_always_the_same(api, providers, slug, monkeypatch):
+    sync_catalog((slug,))
+    registry.forget()
     first = api.get(f"/api/vcp-example/{slug.upper()}")
     assert first.status_code == 200
     assert validate(first.content, now=timezone.now()).ok
