@@ -11,7 +11,7 @@ JOBS ?= 2
 TYPECHECK_ENV := SERVICE_ENV=test SECRET_KEY=none FIELD_ENCRYPTION_KEYS=t1:none PSEUDONYM_KEY=t1:none
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-sqlite test-postgres lint typecheck clean
+.PHONY: help install run demo test test-sqlite test-postgres image-steps lint typecheck clean
 .NOTPARALLEL:
 
 help: ## Show this list
@@ -32,6 +32,9 @@ test-sqlite: $(TEST_STAMP) ## Run the suite on SQLite
 
 test-postgres: $(TEST_STAMP) ## Run the suite on PostgreSQL (DATABASE_URL, else a private server)
 	$(PY) -m pytest --db postgres -n $(JOBS)
+
+image-steps: $(TEST_STAMP) ## Run all steps of the Dockerfile, installation included, in a plain directory
+	IMAGE_STEPS=whole $(PY) -m pytest tests/test_image.py
 
 lint: $(TEST_STAMP) ## Check style and format
 	$(PY) -m ruff check .

@@ -1,7 +1,8 @@
 """`python -m voicelens.supervisor`: the whole service with one command; Ctrl-C stops all of it.
 
 Says which processes there are: Redis where none is given, the preparation, web server, worker and
-scheduler. How processes are kept alive is `voicelens.children`'s business. Loads no Django itself.
+scheduler. With the name of one of them (`… supervisor web`) it becomes that process and watches nothing: so
+containers run. How processes are kept alive is `voicelens.children`'s business. Loads no Django itself.
 """
 
 import fcntl
@@ -9,10 +10,10 @@ import http.client
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 import environ
 
@@ -102,6 +103,9 @@ def health_at(host: str, port: int) -> str:
     return "" if answer.status == 200 else f"{answer.status} {body}"
 
 
+PREPARATION = Spec("prepare", [sys.executable, str(ROOT / "manage.py"), "prepare"])
+
+
 def service_specs(options: Options) -> list[Spec]:
     """Web server, scheduler and worker, in the order in which they stop: first what brings new work."""
     python = [sys.executable, "-m"]
@@ -138,7 +142,7 @@ def stack_for(options: Options, environment: Mapping[str, str]) -> Stack:
         environment["REDIS_URL"] = redis.url
     return Stack(
         servers=servers,
-        preparation=Spec("prepare", [sys.executable, str(ROOT / "manage.py"), "prepare"]),
+        preparation=PREPARATION,
         services=service_specs(options),
         health=lambda: health_at(options.reachable_host, options.port),
         welcome=welcome(options),
@@ -161,11 +165,31 @@ def welcome(options: Options) -> str:
     )
 
 
-def main() -> int:
+def become(role: str, options: Options) -> NoReturn:
+    """Turn this process into one part of the service. Raises Failure, naming the roles, for one there is not."""
+    specs = {spec.name: spec for spec in [PREPARATION, *service_specs(options)]}
+    if role not in specs:
+        raise Failure(f"there is no role {role!r}; there are {', '.join(specs)}, health, and none for all of them")
+    argv = [str(part) for part in specs[role].argv]
+    os.execv(argv[0], argv)  # noqa: S606 - its own interpreter with arguments of its own
+
+
+def tell_health(options: Options) -> int:
+    """0 where the web server of this machine answers that all is well, else 1 and what is wrong."""
+    problem = health_at(options.reachable_host, options.port)
+    sys.stderr.write(f"{problem}\n" if problem else "")
+    return 1 if problem else 0
+
+
+def main(arguments: Sequence[str] = ()) -> int:
     """Exit code of the command: 0 after an orderly stop, 1 where something could not start or go on."""
     environ.Env.read_env(ROOT / ".env")
     try:
         options = options_from(os.environ)
+        if list(arguments) == ["health"]:
+            return tell_health(options)
+        if arguments:
+            become(arguments[0], options)
         with hold_lock(options.data_dir):
             require_free_port(options.host, options.port)
             return Supervisor(stack_for(options, os.environ)).run()
@@ -175,4 +199,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

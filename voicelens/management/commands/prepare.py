@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from apps.providers import registry, vault
 from apps.providers.catalog import CatalogError
@@ -21,7 +21,15 @@ from voicelens.schedule import ensure_schedule
 class Command(BaseCommand):
     help = "Migrate, collect static files, load the catalogue, create missing jobs and the first admin user."
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--static-only", action="store_true", help="only collect static files, as an image's build does"
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["static_only"]:
+            _collect_static()
+            return
         call_command("migrate", verbosity=0)
         self._check_secrets()
         _collect_static()
