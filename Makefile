@@ -25,13 +25,13 @@ run: $(RUN_STAMP) ## Start the service on http://127.0.0.1:8080 (PORT, SERVICE_H
 demo: $(RUN_STAMP) ## Send a signed sample call to the running service and show what became of it
 	@$(PY) manage.py demo
 
-test: lint typecheck test-sqlite test-postgres ## Check everything: lint, types, the suite on SQLite and on PostgreSQL
+test: lint typecheck test-sqlite test-postgres ## Check everything: lint, types, the suite on SQLite, its database tests on PostgreSQL too
 
 test-sqlite: $(TEST_STAMP) ## Run the suite on SQLite
 	$(PY) -m pytest --db sqlite -n $(JOBS)
 
-test-postgres: $(TEST_STAMP) ## Run the suite on PostgreSQL (DATABASE_URL, else a private server)
-	$(PY) -m pytest --db postgres -n $(JOBS)
+test-postgres: $(TEST_STAMP) ## Run what uses a database on PostgreSQL (DATABASE_URL, else a private server)
+	$(PY) -m pytest --db postgres --database-only -n $(JOBS)
 
 image-steps: $(TEST_STAMP) ## Run all steps of the Dockerfile, installation included, in a plain directory
 	IMAGE_STEPS=whole $(PY) -m pytest tests/test_image.py

@@ -22,6 +22,7 @@ from apps.providers.models import AuthConfig, Secret
 from apps.providers.registry import EndpointRuntime
 from apps.providers.sync import sync_catalog
 from tests.calls import ARRIVAL, SECRET, as_body, signed
+from tests.plugin import uses_database
 
 # WhiteNoise warns where nothing was collected yet, and a warning fails a test.
 Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
@@ -47,7 +48,7 @@ def _exact_numbers(request: pytest.FixtureRequest) -> Iterator[None]:
 
     A test that writes numbers by hand and has no calls is not judged.
     """
-    if not _uses_database(request):
+    if not uses_database(request.node):
         yield
         return
     request.getfixturevalue("db")
@@ -63,11 +64,6 @@ def _exact_numbers(request: pytest.FixtureRequest) -> Iterator[None]:
     _forget_registry()
     if announced or Message.objects.exists():
         assert rollups.audit() == []
-
-
-def _uses_database(request: pytest.FixtureRequest) -> bool:
-    wanted = {"db", "transactional_db"} & set(request.fixturenames)
-    return bool(wanted) or request.node.get_closest_marker("django_db") is not None
 
 
 def _forget_registry() -> None:

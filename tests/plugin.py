@@ -33,6 +33,7 @@ origins: dict[str, str] = {}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--db", choices=["sqlite", "postgres"], default="sqlite", help="database of the run")
+    parser.addoption("--database-only", action="store_true", help="only tests that use a database")
 
 
 # This hook, and first: pytest-django reads the settings before any conftest.py is loaded.
@@ -45,6 +46,19 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
             raise pytest.UsageError(str(error)) from None
     os.environ["REDIS_URL"] = _with_path(os.environ["REDIS_URL"], _redis_database())
     _empty_redis(os.environ["REDIS_URL"])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--database-only"):
+        chosen = [item for item in items if uses_database(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+        items[:] = chosen
+
+
+def uses_database(item: pytest.Item) -> bool:
+    """Whether the test asks for a database, by a fixture, a mark, or what a fixture of its asks for."""
+    wanted = {"db", "transactional_db"} & set(getattr(item, "fixturenames", ()))
+    return bool(wanted) or item.get_closest_marker("django_db") is not None
 
 
 def pytest_report_header() -> list[str]:
