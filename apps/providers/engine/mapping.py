@@ -4,7 +4,7 @@ A fragment is small JSON and is stored with the delivery. It outlives the raw bo
 again at any time from fragments alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from apps.providers.engine.conditions import holds
 from apps.providers.engine.errors import MappingError, TransformError
 from apps.providers.engine.paths import MISSING, compile_path, first_key, says_nothing, to_jsonpath, without
 from apps.providers.engine.redact import compile_patterns
-from apps.providers.engine.spec import ARTIFACT_TARGETS, UNKNOWN_EVENT, EventSpec, MappingSpec, RuleSpec
+from apps.providers.engine.spec import ARTIFACT_TARGETS, UNKNOWN_EVENT, EventSpec, MappingSpec, RedactSpec, RuleSpec
 from vcp.models import field_type
 
 Json = Any
@@ -109,7 +109,10 @@ class Mapping:
         self._by_event: dict[str, list[tuple[str, list[_CompiledRule]]]] = {}
         self._facts = {path: compile_path(path) for decision in spec.decisions for path in decision.paths()}
         self._used_keys = self._keys_used()
-        self._redact = [(part.when, compile_patterns(self._under_all_names(part.paths))) for part in spec.redact]
+        self._redact = [
+            (part.when, compile_patterns(self._under_all_names(part.paths))) for part in spec.redact if not part.rows
+        ]
+        self._redact_rows = [part for part in spec.redact if part.rows]
         self._clock = transforms.Epoch(unit="auto")
 
     def rule(self, number: int) -> RuleSpec:
@@ -123,7 +126,20 @@ class Mapping:
         for when, redactor in self._redact:
             if not when or any(holds(when, view) for view in views):
                 body = redactor(body)
-        return body
+        patterns = [pattern for part in self._redact_rows for pattern in self._in_rows(part, payload, views)]
+        return compile_patterns(patterns)(body) if patterns else body
+
+    def _in_rows(self, part: RedactSpec, payload: Json, views: list[Json]) -> Iterator[str]:
+        """The part's patterns below each row that meets its condition. A body that is no JSON has no rows to judge: all
+        values of those names go."""
+        if payload is None:
+            yield from part.paths
+        elif not part.when or any(holds(part.when, view) for view in views):
+            for rows in self._under_all_names([part.rows]):
+                found = compile_path(rows)(payload)
+                for number, row in enumerate(found if isinstance(found, list) else ()):
+                    if holds(part.where, row):
+                        yield from (f"{rows}[{number}].{pattern}" for pattern in part.paths)
 
     def _views(self, payload: Json) -> list[Json]:
         """The payload as each of its aliased members tells it: what one of them asks for binds all of the body."""

@@ -61,7 +61,7 @@ class _Key:
         return self.pattern.fullmatch(text) is not None
 
 
-_Path = tuple[_Key | str, ...]  # a string is _INDEX or _ANY
+_Path = tuple[_Key | str, ...]  # a string is _INDEX, _ANY, or a single index: "[3]"
 
 
 def redact(body: bytes, patterns: Sequence[str]) -> bytes:
@@ -73,7 +73,7 @@ def compile_patterns(patterns: Iterable[str]) -> "Redactor":
     """A function from body to body for these patterns; ValueError names the pattern that cannot be read.
 
     A pattern is a path with dots: a segment is a glob on the key (`*` and `?`, ASCII letters in any case),
-    `[*]` any index of a list, `**` any number of keys and indices: `call.access_token`, `**.*token*`,
+    `[*]` any index of a list, `[3]` one, `**` any number of keys and indices: `call.access_token`, `**.*token*`,
     `transcript[*].tool_calls[*].headers`. Null stays null, it tells nothing.
     A body that is not JSON is searched for the last key of each pattern, wherever it stands.
     """
@@ -129,12 +129,12 @@ def _replaced(body: bytes, spans: Iterable[_Span]) -> bytes:
 def _parse(pattern: str) -> _Path:
     segments: list[_Key | str] = []
     for part in pattern.split("."):
-        found = re.fullmatch(r"(\*\*|(?:(?!\*\*)[^\[\]])*)((?:\[\*\])*)", part)
+        found = re.fullmatch(r"(\*\*|(?:(?!\*\*)[^\[\]])*)((?:\[(?:\*|\d+)\])*)", part)
         if found is None or not (found[1] or (found[2] and not segments)):
-            raise ValueError(f"{pattern!r} is no path: near {part!r}; keys, globs, [*] and ** joined by dots")
+            raise ValueError(f"{pattern!r} is no path: near {part!r}; keys, globs, [*], [3] and ** joined by dots")
         if found[1]:
             segments.append(_ANY if found[1] == _ANY else _glob(found[1]))
-        segments += [_INDEX] * found[2].count(_INDEX)
+        segments += re.findall(r"\[[^\]]+\]", found[2])
     return tuple(segments)
 
 
@@ -170,23 +170,26 @@ class _Automaton:
     def __init__(self, paths: Sequence[_Path]) -> None:
         self._paths = paths
         self._states: dict[frozenset[tuple[int, int]], _State] = {}
+        # Elements of a list are told apart only where a pattern does so: else all of them are one remembered step.
+        self.counts = any(isinstance(segment, str) and segment[1:-1].isdigit() for path in paths for segment in path)
         self.start = self._state((number, 0) for number in range(len(paths)))
         self.dead = self._state(())
 
     def child(self, state: _State, key: bytes) -> _State:
-        """`key` as written with its quotes, empty for an element of a list."""
+        """`key` as written with its quotes; for an element of a list empty, or its index where patterns count."""
         child = state.children.get(key)
         if child is None:
             child = state.children[key] = self._state(self._moves(state, key)) if state.places else state
         return child
 
     def _moves(self, state: _State, key: bytes) -> Iterator[tuple[int, int]]:
-        text = _key_text(key)
+        is_key = key.startswith(b'"')
+        text = _key_text(key) if is_key else f"[{key.decode()}]"
         for number, passed in state.places:
             segment = self._paths[number][passed] if passed < len(self._paths[number]) else None
             if segment == _ANY:
                 yield number, passed
-            elif segment == _INDEX if not key else isinstance(segment, _Key) and segment.matches(text):
+            elif isinstance(segment, _Key) and segment.matches(text) if is_key else segment in (_INDEX, text):
                 yield number, passed + 1
 
     def _state(self, moves: Iterable[tuple[int, int]]) -> _State:
@@ -215,18 +218,21 @@ def _key_text(key: bytes) -> str:
 def _spans_by_path(body: bytes, automaton: _Automaton) -> list[_Span] | None:
     """Where matching values stand, outermost only, in order; None when the body's structure is not JSON's."""
     spans: list[_Span] = []
-    around: list[tuple[bytes, _State, int]] = []  # brackets we are inside of, and where a redacted one starts
-    bracket, state, starts_at = b"", automaton.start, -1
+    around: list[tuple[bytes, _State, int, int]] = []  # brackets we are inside of, and where a redacted one starts
+    bracket, state, starts_at, index = b"", automaton.start, -1, -1
     position = 0
     while found := _NEXT[bracket].match(body, position):
         position = found.end()
         key, _, sign, opening = found.groups()
+        if automaton.counts and bracket == b"[":
+            index += 1
+            key = b"%d" % index
         child = automaton.child(state, key) if bracket else state
         if opening:
             if len(around) == _MAX_DEPTH:
                 return None
-            around.append((bracket, state, starts_at))
-            bracket, starts_at = opening, position - 1 if child.accepts else -1
+            around.append((bracket, state, starts_at, index))
+            bracket, starts_at, index = opening, position - 1 if child.accepts else -1, -1
             state = automaton.dead if child.accepts else child
             continue
         if child.accepts:
@@ -236,7 +242,7 @@ def _spans_by_path(body: bytes, automaton: _Automaton) -> list[_Span] | None:
                 return spans
             if starts_at >= 0:
                 spans.append((starts_at, position))
-            bracket, state, starts_at = around.pop()
+            bracket, state, starts_at, index = around.pop()
             after = _AFTER_CONTAINER[bracket].match(body, position)
             if after is None:
                 return None

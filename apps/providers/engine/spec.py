@@ -157,10 +157,15 @@ class ReadSpec(Strict):
 
 
 class RedactSpec(Strict):
-    """Patterns of payload paths whose values are never stored; `when` limits them to payloads that meet it."""
+    """Patterns of payload paths whose values are never stored; `when` limits them to payloads that meet it.
+
+    With `rows`, keys to a list, the patterns are below each of its objects that meets `where`.
+    """
 
     paths: tuple[str, ...] = Field(min_length=1)
     when: dict[Path, Condition] = Field(default_factory=dict)
+    rows: str = Field(default="", pattern=r"^([^.\[\]*?$]+(\.[^.\[\]*?$]+)*)?$")
+    where: dict[Path, Condition] = Field(default_factory=dict)
     why: str = ""
 
     @field_validator("paths")
@@ -168,6 +173,12 @@ class RedactSpec(Strict):
     def _patterns_compile(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
         compile_patterns(paths)
         return paths
+
+    @model_validator(mode="after")
+    def _where_needs_rows(self) -> "RedactSpec":
+        if self.where and not self.rows:
+            raise ValueError("where is for the objects of a list: name the list in rows")
+        return self
 
 
 class LeftoverSpec(Strict):

@@ -1060,3 +1060,22 @@ def test_numbers_as_texts_are_numbers():
     quoted = sample(cost="0.0374", durationSeconds="20", durationMs="20000", timestamp="1773763229500")
     assert without_history(folded(quoted)) == without_history(folded(sample()))
     assert store(quoted).report.failed == []
+
+
+@pytest.mark.parametrize("place", ["artifact.messages", "messages", "conversation"])
+@pytest.mark.parametrize("name", ["message", "content"])
+def test_a_system_prompt_among_the_messages_is_not_stored(place, name):
+    rows = [{"role": "user", name: "Hello"}, {"role": "System", name: MARK}, {"role": "bot", name: "Hi"}]
+    payload = {"message": {"type": "end-of-call-report", "call": {"id": "c-1"}}}
+    *above, last = place.split(".")
+    node = payload["message"]
+    for key in above:
+        node = node.setdefault(key, {})
+    node[last] = rows
+    body = json.dumps(payload).encode()
+    stored = MAPPING.redact(body, payload).decode()
+    assert MARK not in stored
+    assert "Hello" in stored
+    assert "Hi" in stored
+    broken = body[:-3]
+    assert MARK not in MAPPING.redact(broken, None).decode()

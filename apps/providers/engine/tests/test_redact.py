@@ -54,6 +54,10 @@ CASES: dict[str, tuple[list[str], str, str]] = {
         '{"t":[{"c":[{"h":1},{"h":{}}]},{"h":2}]}',
         f'{{"t":[{{"c":[{{"h":{R}}},{{"h":{R}}}]}},{{"h":2}}]}}',
     ),
+    "one of a list": (["a[1].b"], '{"a":[{"b":1},{"b":2},{"b":3}]}', f'{{"a":[{{"b":1}},{{"b":{R}}},{{"b":3}}]}}'),
+    "one of a list, counted past lists": (["a[2]"], '{"a":[[1,2],[3],4,5]}', f'{{"a":[[1,2],[3],{R},5]}}'),
+    "one and all": (["a[1]", "*[*].c"], '{"a":[{"c":1},{"d":2}]}', f'{{"a":[{{"c":{R}}},{R}]}}'),
+    "an index is no key": (["a[0]"], '{"a":{"0":1,"[0]":2}}', '{"a":{"0":1,"[0]":2}}'),
     "list of lists": (["a[*][*].b"], '{"a":[[{"b":1}],{"b":2}]}', f'{{"a":[[{{"b":{R}}}],{{"b":2}}]}}'),
     "a key does not reach into a list": (["a.b"], '{"a":[{"b":1}]}', '{"a":[{"b":1}]}'),
     "an index does not reach into an object": (["a[*]"], '{"a":{"b":1}}', '{"a":{"b":1}}'),
@@ -137,7 +141,7 @@ def test_a_body_that_is_not_utf8_is_searched_by_name():
 
 
 @pytest.mark.parametrize(
-    "pattern", ["", ".", "a.", ".a", "a..b", "a[0]", "a[*", "a]", "a[*]b", "a.[*]", "**token", "a**", "***"]
+    "pattern", ["", ".", "a.", ".a", "a..b", "a[x]", "a[-1]", "a[*", "a]", "a[*]b", "a.[*]", "**token", "a**", "***"]
 )
 def test_a_pattern_that_cannot_be_read_is_named(pattern):
     with pytest.raises(ValueError, match=re.escape(repr(pattern))):
