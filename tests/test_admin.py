@@ -520,7 +520,7 @@ def test_an_endpoint_says_why_it_takes_nothing(
 def test_an_entered_secret_opens_the_endpoint_and_is_never_shown(operator: Client, db: None, deliver: Any) -> None:
     Secret.objects.all().delete()
     registry.forget()
-    assert deliver(sample(ENDED)).status_code == 404
+    assert deliver(sample(ENDED)).status_code == 401
     stamp = RegistryStamp.objects.get().value
     data = filled(operator, endpoint_url()) | {"new_secret": SECRET, "secret_label": "since March"}
     answer = operator.post(endpoint_url(), data, follow=True)

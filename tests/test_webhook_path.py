@@ -117,10 +117,10 @@ def test_disabled_looks_to_strangers_like_unknown(deliver):
     assert disabled.json()["message"] == deliver(sample(ENDED), path="/webhook/nobody").json()["message"]
 
 
-def test_an_endpoint_without_a_secret_is_closed(deliver):
+def test_an_endpoint_without_a_secret_takes_nothing(deliver):
     Endpoint.objects.create(provider=Provider.objects.get(slug="retell"), slug="second")
     registry.forget()
-    assert_refused(deliver(sample(ENDED), path="/webhook/retell/second"), 404, "VCP_E002")
+    assert_refused(deliver(sample(ENDED), path="/webhook/retell/second"), 401, "HTTP_401")
 
 
 BODY = json.dumps(sample(ENDED)).encode()

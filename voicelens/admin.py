@@ -1,6 +1,6 @@
 """Pages of other packages in the admin's own form: periodic tasks, users, groups, API tokens.
 
-And what its first page shows: the things that need attention.
+And what its first page shows: notices, and the things that need attention.
 """
 
 from collections.abc import Iterator
@@ -30,6 +30,7 @@ from apps.ingest.models import InboundEvent, Refusal
 from apps.providers import registry
 from apps.providers.admin.state import endpoint_state
 from apps.providers.models import Endpoint, Environment, MappingVersion
+from voicelens.notices import notices
 
 FAILED_SHOWN = 99
 
@@ -64,7 +65,7 @@ def attention(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         concerns += [*_refused(), *_closed()]
     if may.has_perm("providers.view_mappingversion"):
         concerns += _drafts()
-    return {**context, "concerns": concerns}
+    return {**context, "notices": notices(request.user), "concerns": concerns}
 
 
 def _failed(request: HttpRequest) -> Iterator[Concern]:
@@ -76,7 +77,7 @@ def _failed(request: HttpRequest) -> Iterator[Concern]:
 
 def _refused() -> Iterator[Concern]:
     since = timezone.now() - timedelta(hours=24)
-    rows = Refusal.objects.filter(last_at__gte=since).values("endpoint").annotate(total=Sum("count"))
+    rows = Refusal.objects.filter(hour__gt=since).values("endpoint").annotate(total=Sum("count"))
     totals = {row["endpoint"]: row["total"] for row in rows}
     for endpoint in Endpoint.objects.filter(pk__in=totals).select_related("provider"):
         text = f"{endpoint} refused {totals[endpoint.pk]} deliveries in 24 hours, last: {endpoint.last_refused_reason}"

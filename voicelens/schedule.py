@@ -26,7 +26,7 @@ JOBS = (
     Job(
         "Empty old bodies",
         "ingest.prune",
-        "Raw webhook bodies older than RAW_RETENTION_DAYS.",
+        "Raw webhook bodies older than RAW_RETENTION_DAYS, refused deliveries older than REFUSED_KEPT_HOURS.",
         every_sec=3600,
     ),
     Job(

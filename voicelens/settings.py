@@ -76,6 +76,11 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = WEBHOOK_BODY_LIMIT_BYTES  # the API's door must no
 # A mapping draft is edited as one form: a dozen fields for each of its rules.
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
 RAW_RETENTION_DAYS = env.int("RAW_RETENTION_DAYS", default=30)
+# Deliveries that could not be proved are kept encrypted, to be checked again after a secret was entered; 0: not at all.
+REFUSED_KEPT_HOURS = env.int("REFUSED_KEPT_HOURS", default=72)
+# How many of them, and how much of the database, an endpoint may fill.
+REFUSED_KEPT_COUNT = env.int("REFUSED_KEPT_COUNT", default=1000)
+REFUSED_KEPT_BYTES = env.int("REFUSED_KEPT_BYTES", default=64 * 1024 * 1024)
 # Off: a body is emptied as soon as it is worked off (failed ones stay, to be replayed) and cannot be mapped anew.
 STORE_WEBHOOK_PAYLOADS = env.bool("STORE_WEBHOOK_PAYLOADS", default=True)
 # Written into provenance.data_retention_policy of each message.
@@ -272,6 +277,7 @@ UNFOLD = {
                         "Deliveries", "inbox", "ingest_inboundevent", "ingest.view_inboundevent",
                         badge="voicelens.admin.failed_deliveries", badge_variant="danger",
                     ),
+                    _item("Refused deliveries", "gpp_bad", "ingest_refuseddelivery", "ingest.view_refuseddelivery"),
                     _item("Messages", "forum", "ingest_message", "ingest.view_message"),
                     _item("Deleted calls", "auto_delete", "ingest_callkey", "ingest.view_callkey", "?deleted=yes"),
                 ],

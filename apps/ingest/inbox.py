@@ -6,10 +6,8 @@ signed body that makes no sense is stored like any other and fails visibly later
 
 import hashlib
 import logging
-import threading
 import uuid
 from collections.abc import Mapping as MappingType
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -20,15 +18,18 @@ from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
-from apps.ingest import bell
+from apps.ingest import bell, refused
 from apps.ingest.ids import derived_id
 from apps.ingest.models import InboundEvent, Refusal
+from apps.ingest.notices import note_decision_request
+from apps.ingest.writing import writing
 from apps.providers import registry
 from apps.providers.engine.addresses import contains, parse_networks
 from apps.providers.engine.errors import PayloadError
 from apps.providers.engine.mapping import Mapping
 from apps.providers.engine.payload import parse
-from apps.providers.engine.signatures import SignedRequest, Verdict, best_verdict, verify
+from apps.providers.engine.signatures import Reason, SignedRequest, Verdict, best_verdict, verify
+from apps.providers.engine.spec import EventSpec
 from apps.providers.models import Endpoint
 from apps.providers.registry import EndpointRuntime
 
@@ -59,13 +60,12 @@ class Refused:
 
 
 def find_endpoint(provider_slug: str, endpoint_slug: str) -> EndpointRuntime | Refused:
-    """The endpoint if it exists and is open; to strangers, closed and missing look the same."""
+    """The endpoint if it exists and is switched on; to strangers, switched off and missing look the same."""
     endpoint = registry.endpoint(provider_slug, endpoint_slug)
     if endpoint is None:
         return Refused(404, "unknown", "no such provider or endpoint")
-    if not endpoint.open:
-        detail = "switched off" if endpoint.has_credentials else _how_to_enter_a_secret(endpoint)
-        return refuse(endpoint, 404, "closed", detail, timezone.now())
+    if not endpoint.switched_on:
+        return refuse(endpoint, 404, "closed", "switched off", timezone.now())
     return endpoint
 
 
@@ -87,22 +87,35 @@ def accept(
     method: str = "POST",
     url: str = "",
 ) -> Accepted | Refused:
-    """Prove and store one delivery. `headers` have lower-case names; `now` is aware. Database errors pass through."""
-    if not _allowed(endpoint, address):
+    """Prove and store one delivery. `headers` have lower-case names; `now` is aware. Database errors pass through.
+
+    What cannot be proved is kept sealed, so that it can be checked again; see refused.py.
+    """
+    if not allowed(endpoint, address):
         return refuse(endpoint, 401, "address_not_allowed", "the sender's address is not on the allow-list", now)
-    verdict = authenticate(endpoint, SignedRequest(headers, body, method, url), now)
+    request = SignedRequest(headers, body, method, url)
+    verdict = authenticate(endpoint, request, now)
     if not verdict.authentic:
-        return refuse(endpoint, 401, verdict.reason.value, verdict.detail, now)
-    row, answer = _row(endpoint, headers, body, now, trace_id, verdict)
-    created = _insert_once(row)
+        kept = refused.keep(endpoint.id, request, verdict.reason.value, now, trace_id=trace_id, address=address)
+        return refuse(endpoint, 401, verdict.reason.value, _detail(endpoint, verdict), now, not_kept=not kept)
+    delivery_id, created, event = store(endpoint, request, verdict, now, trace_id)
     if verdict.secret_id:
         registry.note_secret_used(verdict.secret_id, now)
     if created:
         bell.ring()
-    return Accepted(row.delivery_id, not created, answer)
+    if event is None or event.answer is None:
+        return Accepted(delivery_id, not created)
+    note_decision_request(endpoint.id, event.name, now)
+    return Accepted(delivery_id, not created, event.answer)
 
 
-def _allowed(endpoint: EndpointRuntime, address: str) -> bool:
+def _detail(endpoint: EndpointRuntime, verdict: Verdict) -> str:
+    entered = verdict.reason is not Reason.NO_SECRET or endpoint.has_credentials
+    return verdict.detail if entered else _how_to_enter_a_secret(endpoint)
+
+
+def allowed(endpoint: EndpointRuntime, address: str) -> bool:
+    """Whether the sender's address may post here: on the list of all, if there is one, and on the endpoint's."""
     everywhere = parse_networks(settings.ALLOWED_WEBHOOK_IPS)
     return (not everywhere or contains(everywhere, address)) and endpoint.allows(address)
 
@@ -112,19 +125,33 @@ def authenticate(endpoint: EndpointRuntime, request: SignedRequest, now: datetim
     return best_verdict([verify(auth.scheme, auth.valid_secrets(now), request, now) for auth in endpoint.auths])
 
 
-def refuse(endpoint: EndpointRuntime, status: int, reason: str, detail: str, now: datetime) -> Refused:
+def refuse(
+    endpoint: EndpointRuntime, status: int, reason: str, detail: str, now: datetime, *, not_kept: bool = False
+) -> Refused:
     """Count the refusal under its reason, and say in the log which setting to look at."""
     log.warning("webhook for %s refused (%s): %s", endpoint.name, reason, detail)
     hour = now.replace(minute=0, second=0, microsecond=0)
-    with _writing():
+    counted = {"count": F("count") + 1, "not_kept": F("not_kept") + int(not_kept), "last_at": now}
+    with writing():
         place = {"endpoint_id": endpoint.id, "hour": hour, "reason": reason[:40]}
-        if not Refusal.objects.filter(**place).update(count=F("count") + 1, last_at=now):
-            Refusal.objects.bulk_create([Refusal(**place, count=0, last_at=now)], ignore_conflicts=True)
-            Refusal.objects.filter(**place).update(count=F("count") + 1, last_at=now)
+        if not Refusal.objects.filter(**place).update(**counted):
+            Refusal.objects.bulk_create([Refusal(**place, last_at=now)], ignore_conflicts=True)
+            Refusal.objects.filter(**place).update(**counted)
         Endpoint.objects.filter(pk=endpoint.id).update(
             last_refused_at=now, last_refused_reason=f"{reason}: {detail}"[:200]
         )
     return Refused(status, reason, detail)
+
+
+def store(
+    endpoint: EndpointRuntime, request: SignedRequest, verdict: Verdict, received_at: datetime, trace_id: str
+) -> tuple[uuid.UUID, bool, EventSpec | None]:
+    """Store what was proved, once: its delivery id, whether it is new, and the event that it names if it can be read.
+
+    Whoever stores a new delivery rings the bell.
+    """
+    row, event = _row(endpoint, request.headers, request.body, received_at, trace_id, verdict)
+    return row.delivery_id, _insert_once(row), event
 
 
 def _row(
@@ -134,12 +161,12 @@ def _row(
     now: datetime,
     trace_id: str,
     verdict: Verdict,
-) -> tuple[InboundEvent, dict[str, Any] | None]:
+) -> tuple[InboundEvent, EventSpec | None]:
     digest = hashlib.sha256(body).hexdigest()
     # Only what the signature covers may tell deliveries apart: an id of the provider's, else the body itself.
     key = f"id:{verdict.covered_id}"[:255] if verdict.covered_id else f"sha256:{digest}"
     content_type = headers.get("content-type", "")
-    stored, answer = without_secrets(endpoint.provider.mapping, body, content_type)
+    stored, event = without_secrets(endpoint.provider.mapping, body, content_type)
     row = InboundEvent(
         delivery_id=derived_id("delivery", endpoint.provider.slug, endpoint.slug, key),
         delivery_key=key,
@@ -158,24 +185,16 @@ def _row(
         body_size=len(body),
         body_sha256=digest,
     )
-    return row, answer
+    return row, event
 
 
-def without_secrets(mapping: Mapping, body: bytes, content_type: str) -> tuple[bytes, dict[str, Any] | None]:
-    """The body as it may be stored, and the neutral answer that the event asks for, if it asks for one."""
+def without_secrets(mapping: Mapping, body: bytes, content_type: str) -> tuple[bytes, EventSpec | None]:
+    """The body as it may be stored, and the event that it names, if it can be read."""
     try:
         payload = parse(body, content_type)
     except PayloadError:
         return mapping.redact(body, None), None
-    return mapping.redact(body, payload), mapping.identify(payload).spec.answer
-
-
-# SQLite takes one writer at a time; threads of this process queue here instead of in its busy handler, which sleeps.
-_sqlite_writer = threading.Lock()
-
-
-def _writing() -> AbstractContextManager[Any]:
-    return _sqlite_writer if connection.vendor == "sqlite" else nullcontext()
+    return mapping.redact(body, payload), mapping.identify(payload).spec
 
 
 @cache
@@ -191,6 +210,6 @@ def _insert_once(row: InboundEvent) -> bool:
     """One committed INSERT; False when the delivery was there already. The constraint decides, not a look before."""
     fields = [field for field in InboundEvent._meta.concrete_fields if not field.primary_key]
     values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]
-    with _writing(), connection.cursor() as cursor:
+    with writing(), connection.cursor() as cursor:
         cursor.execute(_insert_sql(connection.vendor), values)
         return bool(cursor.rowcount == 1)

@@ -208,6 +208,32 @@ class Tombstone(models.Model):
         return self.key_hash
 
 
+class RefusedDelivery(models.Model):
+    """A delivery that could not be proved, whole and encrypted, until it is checked again or REFUSED_KEPT_HOURS end.
+
+    Anybody may have sent it and nothing in it was read, so nothing but what the door saw stands beside it.
+    """
+
+    endpoint = models.ForeignKey(Endpoint, models.CASCADE, related_name="refused_deliveries")
+    received_at = models.DateTimeField()
+    reason = models.CharField(max_length=40, help_text="Why it was refused, when it came or when last checked again.")
+    address = models.CharField(max_length=45, blank=True)
+    trace_id = models.CharField(max_length=32)
+    body_sha256 = models.CharField(max_length=64)
+    size_bytes = models.PositiveIntegerField(help_text="Of what is kept: headers and body, encrypted.")
+    key_id = models.CharField(max_length=50)
+    ciphertext = models.BinaryField()
+
+    class Meta:
+        verbose_name_plural = "refused deliveries"
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["endpoint", "body_sha256"], name="refused_body_once")]
+        indexes = [models.Index(fields=["received_at"], name="refused_received")]
+
+    def __str__(self) -> str:
+        return f"refused {self.received_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
 class Refusal(models.Model):
     """How many deliveries an endpoint refused in an hour, for which reason."""
 
@@ -215,10 +241,26 @@ class Refusal(models.Model):
     hour = models.DateTimeField()
     reason = models.CharField(max_length=40)
     count = models.PositiveIntegerField(default=0)
+    not_kept = models.PositiveIntegerField(default=0, help_text="Of these, how many could not be kept.")
     last_at = models.DateTimeField()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["endpoint", "hour", "reason"], name="refusal_once")]
+        indexes = [models.Index(fields=["hour"], name="refusal_hour")]
 
     def __str__(self) -> str:
         return f"{self.endpoint_id} {self.reason} {self.count}"
+
+
+class DecisionRequest(models.Model):
+    """An event that waits for a decision, and when an endpoint last received it and answered neutrally."""
+
+    endpoint = models.ForeignKey(Endpoint, models.CASCADE, related_name="decision_requests")
+    event = models.CharField(max_length=100, help_text="As the event table names it.")
+    last_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["endpoint", "event"], name="decision_request_once")]
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_id} {self.event}"

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from apps.ingest import bell
 from apps.ingest.calls import refold
 from apps.ingest.models import CallKey, InboundEvent, Message
+from apps.ingest.recheck import Rechecked, recheck
 from apps.ingest.retention import erase_call
 from apps.ingest.signals import messages_written
 from apps.ingest.snapshot import snapshot
@@ -22,8 +23,10 @@ from vcp.models import field_type
 
 __all__ = [
     "InvalidCorrectionError",
+    "Rechecked",
     "correct",
     "erase_call",
+    "recheck",
     "replay",
     "restore",
     "withdraw_corrections",

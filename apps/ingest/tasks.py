@@ -10,6 +10,7 @@ from django.utils import timezone
 from apps.ingest import bell
 from apps.ingest.claims import claim, release, something_due
 from apps.ingest.normalise import normalise
+from apps.ingest.refused import drop_expired
 from apps.ingest.retention import empty_old_bodies
 
 # A drain hands over before it could be taken for stuck; what is left rings again.
@@ -43,5 +44,9 @@ def sweep() -> int:
 
 @shared_task(name="ingest.prune")
 def prune() -> int:
-    """Empty bodies older than RAW_RETENTION_DAYS; returns their number."""
-    return empty_old_bodies(timezone.now(), settings.RAW_RETENTION_DAYS)
+    """Empty bodies older than RAW_RETENTION_DAYS, drop refused deliveries older than REFUSED_KEPT_HOURS.
+
+    Returns the number of both together.
+    """
+    now = timezone.now()
+    return empty_old_bodies(now, settings.RAW_RETENTION_DAYS) + drop_expired(now)

@@ -127,7 +127,9 @@ class Endpoint(models.Model):
         help_text="Whose calls these are; a call is unique within its account.",
     )
     environment = models.CharField(max_length=10, choices=Environment, default=Environment.LIVE)
-    enabled = models.BooleanField(default=True, help_text="Off: answered 404. Without a secret it stays off by itself.")
+    enabled = models.BooleanField(
+        default=True, help_text="Off: answered 404. On, but without a secret: all is refused with 401."
+    )
     allowed_addresses = models.JSONField(
         default=list,
         blank=True,

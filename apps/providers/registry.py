@@ -77,8 +77,13 @@ class EndpointRuntime:
         return any(auth.secrets or auth.scheme.kind == "none" for auth in self.auths)
 
     @property
+    def switched_on(self) -> bool:
+        return self.enabled and self.provider.enabled
+
+    @property
     def open(self) -> bool:
-        return self.enabled and self.provider.enabled and self.has_credentials
+        """Something can be proved here; switched on but not open, all that comes is refused and kept."""
+        return self.switched_on and self.has_credentials
 
     def allows(self, address: str) -> bool:
         return not self.networks or contains(self.networks, address)

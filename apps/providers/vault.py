@@ -34,12 +34,23 @@ def _keys() -> dict[str, Fernet]:
 
 def encrypt(secret: str) -> tuple[str, str]:
     """(key id, ciphertext) of a secret, under the first key."""
-    key_id, fernet = next(iter(_keys().items()))
-    return key_id, fernet.encrypt(secret.encode()).decode()
+    key_id, ciphertext = encrypt_bytes(secret.encode())
+    return key_id, ciphertext.decode()
 
 
 def decrypt(key_id: str, ciphertext: str) -> str:
     """The secret. Raises MissingKey naming the key id."""
+    return decrypt_bytes(key_id, ciphertext.encode()).decode()
+
+
+def encrypt_bytes(data: bytes) -> tuple[str, bytes]:
+    """(key id, ciphertext) of any bytes, under the first key; the ciphertext is a third longer."""
+    key_id, fernet = next(iter(_keys().items()))
+    return key_id, fernet.encrypt(data)
+
+
+def decrypt_bytes(key_id: str, ciphertext: bytes) -> bytes:
+    """The bytes. Raises MissingKey naming the key id."""
     fernet = _keys().get(key_id)
     if fernet is None:
         raise MissingKey(
@@ -47,7 +58,7 @@ def decrypt(key_id: str, ciphertext: str) -> str:
             f"(a retired key stays behind the new one), or delete the secrets and enter them again."
         )
     try:
-        return fernet.decrypt(ciphertext.encode()).decode()
+        return fernet.decrypt(ciphertext)
     except InvalidToken:
         raise MissingKey(
             f"the key {key_id!r} in FIELD_ENCRYPTION_KEYS is not the one that stored secrets were encrypted with. "

@@ -1,0 +1,90 @@
+"""What stands at the top of the admin's first page: what is wrong, since when, and what to do about it, in words."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
+from django.urls import reverse
+from django.utils import timezone
+
+from apps.ingest.admin.refused import MAY_RECHECK
+from apps.ingest.models import DecisionRequest
+from apps.ingest.notices import Jump, decision_requests, jumps
+from apps.providers.admin.base import utc
+from apps.providers.models import Endpoint
+
+# What to do, by the beginning of a reason.
+REMEDIES = (
+    ("no_secret", "Enter the provider's secret at the endpoint, then recheck."),
+    ("secret_unusable", "Enter the provider's secret at the endpoint again, then recheck."),
+    ("signature_mismatch", "If its key was rotated, enter the new secret at the endpoint, then recheck."),
+    ("token_mismatch", "If its token was changed, enter the new one at the endpoint, then recheck."),
+    ("timestamp_", "Look at this machine's clock, and at the tolerance of the endpoint's auth config."),
+    ("closed", "The endpoint is switched off: switch it on, or take its URL out at the provider."),
+    ("address_not_allowed", "Look whether the provider sends from new addresses: the endpoint's allowed addresses."),
+    ("", "They carry no proof of the form that the endpoint expects: look at its auth config, and at who posts there."),
+)
+
+
+@dataclass(frozen=True)
+class Link:
+    text: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """`title` in one line, `lines` with numbers and the remedy, `links` to where it is applied."""
+
+    title: str
+    lines: list[str]
+    links: list[Link]
+
+
+def refusals(now: datetime, *, may_recheck: bool) -> Iterator[Notice]:
+    """A notice for each endpoint whose refusals jumped."""
+    for jump in jumps(now):
+        links = [Link("To the endpoint", _page(jump.endpoint))]
+        if jump.waiting and may_recheck:
+            links.append(Link("Recheck", reverse("admin:providers_endpoint_recheck", args=[jump.endpoint.pk])))
+        yield Notice(f"{jump.endpoint} refuses what it is sent: {jump.reason}", _told(jump), links)
+
+
+def _told(jump: Jump) -> list[str]:
+    count = f"Refused in 24 hours: {jump.count:,}, usual: {jump.usual:g}."
+    kept = f"Kept for a recheck: {jump.waiting:,}" + (f", not kept: {jump.not_kept:,}." if jump.not_kept else ".")
+    since = f"Since {jump.since:%Y-%m-%d %H}:00 UTC, last {utc(jump.last_at)} UTC."
+    remedy = next(text for beginning, text in REMEDIES if jump.reason.startswith(beginning))
+    return [f"{count} {since} {kept}", remedy]
+
+
+def decisions(now: datetime) -> Iterator[Notice]:
+    """A notice for each endpoint that was asked for decisions."""
+    asked: dict[int, list[DecisionRequest]] = defaultdict(list)
+    for row in decision_requests(now):
+        asked[row.endpoint_id].append(row)
+    for rows in asked.values():
+        endpoint, last_at = rows[0].endpoint, max(row.last_at for row in rows)
+        events = ", ".join(row.event for row in rows)
+        lines = [
+            f"Received in 24 hours: {events}; last {utc(last_at)} UTC. VoiceLens answered neutrally.",
+            "These events wait for a decision that VoiceLens does not make: point them at your own server.",
+        ]
+        yield Notice(f"{endpoint} is asked for decisions", lines, [Link("To the endpoint", _page(endpoint))])
+
+
+def notices(user: AbstractBaseUser | AnonymousUser) -> list[Notice]:
+    """All that this user may see."""
+    may: Any = user
+    if not may.has_perm("providers.view_endpoint"):
+        return []
+    now = timezone.now()
+    return [*refusals(now, may_recheck=may.has_perm(MAY_RECHECK)), *decisions(now)]
+
+
+def _page(endpoint: Endpoint) -> str:
+    return reverse("admin:providers_endpoint_change", args=[endpoint.pk])
