@@ -11,7 +11,7 @@ JOBS ?= 2
 TYPECHECK_ENV := SERVICE_ENV=test SECRET_KEY=none FIELD_ENCRYPTION_KEYS=t1:none PSEUDONYM_KEY=t1:none
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-sqlite test-postgres image-steps lint typecheck clean
+.PHONY: help install run demo test test-sqlite test-postgres image-steps browser lint typecheck clean
 .NOTPARALLEL:
 
 help: ## Show this list
@@ -25,13 +25,16 @@ run: $(RUN_STAMP) ## Start the service on http://127.0.0.1:8080 (PORT, SERVICE_H
 demo: $(RUN_STAMP) ## Send a signed sample call to the running service and show what became of it
 	@$(PY) manage.py demo
 
-test: lint typecheck test-sqlite test-postgres ## Check everything: lint, types, the suite on SQLite, its database tests on PostgreSQL too
+test: browser lint typecheck test-sqlite test-postgres ## Check everything: lint, types, the suite on SQLite, its database tests on PostgreSQL too
 
 test-sqlite: $(TEST_STAMP) ## Run the suite on SQLite
 	$(PY) -m pytest --db sqlite -n $(JOBS)
 
 test-postgres: $(TEST_STAMP) ## Run what uses a database on PostgreSQL (DATABASE_URL, else a private server)
 	$(PY) -m pytest --db postgres --database-only -n $(JOBS)
+
+browser: $(TEST_STAMP) ## Find a Chromium for the browser tests, or install one
+	@$(PY) -m tests.browser
 
 image-steps: $(TEST_STAMP) ## Run all steps of the Dockerfile, installation included, in a plain directory
 	IMAGE_STEPS=whole $(PY) -m pytest tests/test_image.py
