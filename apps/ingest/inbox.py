@@ -24,7 +24,7 @@ from apps.ingest import bell
 from apps.ingest.ids import derived_id
 from apps.ingest.models import InboundEvent, Refusal
 from apps.providers import registry
-from apps.providers.engine.addresses import contains, parse_networks
+from apps.providers.engine.addresses import contains
 from apps.providers.engine.errors import PayloadError
 from apps.providers.engine.mapping import Mapping
 from apps.providers.engine.payload import parse
@@ -70,6 +70,8 @@ def find_endpoint(provider_slug: str, endpoint_slug: str) -> EndpointRuntime | R
 
 
 def _how_to_enter_a_secret(endpoint: EndpointRuntime) -> str:
+    if endpoint.by_url_token_only:
+        return "it has no URL token yet: make its URL in the admin under Endpoints"
     where = "in the admin under Endpoints"
     if endpoint.slug == "default":
         where += f", or set WEBHOOK_SECRET_{endpoint.provider.slug.upper()}"
@@ -86,11 +88,12 @@ def accept(
     address: str = "",
     method: str = "POST",
     url: str = "",
+    url_token: str = "",
 ) -> Accepted | Refused:
     """Prove and store one delivery. `headers` have lower-case names; `now` is aware. Database errors pass through."""
     if not _allowed(endpoint, address):
         return refuse(endpoint, 401, "address_not_allowed", "the sender's address is not on the allow-list", now)
-    verdict = authenticate(endpoint, SignedRequest(headers, body, method, url), now)
+    verdict = authenticate(endpoint, SignedRequest(headers, body, method, url, url_token), now)
     if not verdict.authentic:
         return refuse(endpoint, 401, verdict.reason.value, verdict.detail, now)
     row, answer = _row(endpoint, headers, body, now, trace_id, verdict)
@@ -103,7 +106,7 @@ def accept(
 
 
 def _allowed(endpoint: EndpointRuntime, address: str) -> bool:
-    everywhere = parse_networks(settings.ALLOWED_WEBHOOK_IPS)
+    everywhere = settings.ALLOWED_WEBHOOK_IPS
     return (not everywhere or contains(everywhere, address)) and endpoint.allows(address)
 
 
