@@ -561,6 +561,7 @@ def test_providers_are_listed_with_the_published_names(api, providers):
         ({"kind": "token"}, [], "bearer_token", "Authorization", True),
         ({"kind": "token", "header": "X-Key"}, [], "api_key_header", "X-Key", True),
         ({"kind": "hmac", "header": "X-S", "algorithm": "sha512"}, [], "signature_header", "X-S", True),
+        ({"kind": "url_token"}, [], "url_token", None, True),
         ({"kind": "none", "reason": "unsigned"}, [], "none", None, False),
         ({"kind": "none", "reason": "unsigned"}, ["192.0.2.1"], "ip_whitelist", None, False),
     ],
@@ -928,6 +929,15 @@ def test_what_is_not_checked_is_not_valid(api, providers):
     )
     assert secret not in answer.content.decode()
     assert (answer.json()["signature_valid"], answer.json()["reason"]) == (False, "not_checked")
+
+
+@pytest.mark.parametrize(("given", "reason"), [(None, "ok"), ("guessed", "token_mismatch")])
+def test_a_lone_value_is_the_token_where_the_url_holds_it(api, providers, given, reason):
+    AuthConfig.objects.filter(endpoint=_demo()).update(scheme={"kind": "url_token"})
+    registry.forget()
+    asked = {"provider": "retell", "endpoint": "demo", "payload": RAW, "signature": given or demo_secret()}
+    answer = post(api, "/api/webhook-signature-test", asked).json()
+    assert (answer["signature_valid"], answer["reason"]) == (given is None, reason)
 
 
 def test_a_signature_test_is_not_counted_as_a_refusal(api, providers):

@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ import pytest
 
 from apps.analytics.models import DailyProviderStats
 from apps.ingest.models import InboundEvent, Message
+from apps.providers.models import AuthConfig, Secret
 from tests.calls import ENDED, ON_SQLITE, in_threads, numbers, sample, signed
 from tests.plugin import _test_database_url
 from voicelens.leash import leashed
@@ -139,13 +141,13 @@ def padded(size):
     return json.dumps(payload).encode()
 
 
-def chunked(body, size=16_384):
+def chunked(body, size=16_384, path="/webhook/retell"):
     """A POST of this body in chunks, without Content-Length."""
     head = {"Host": HOST, "Content-Type": "application/json", "Transfer-Encoding": "chunked", "Connection": "close"}
     lines = "".join(f"{name}: {value}\r\n" for name, value in {**head, **signed(body)}.items())
     pieces = [body[start : start + size] for start in range(0, len(body), size)] + [b""]
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
-    return f"POST /webhook/retell HTTP/1.1\r\n{lines}\r\n".encode() + chunks
+    return f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + chunks
 
 
 def test_50_posts_of_the_same_delivery_at_once_become_one_call(stack):
@@ -199,6 +201,34 @@ def test_other_methods_and_strangers_are_refused_in_json(stack):
         assert answer.status == status
         assert json.loads(text)["context"]["trace_id"] == answer.headers["X-Trace-Id"]
     assert not InboundEvent.objects.exists()
+
+
+def test_no_process_writes_the_token_of_a_url(stack, capfd):
+    token = secrets.token_urlsafe(32)
+    way = AuthConfig.objects.get(endpoint__slug="default", endpoint__provider__slug="retell")
+    way.scheme = {"kind": "url_token"}
+    way.save()
+    secret = Secret(auth_config=way)
+    secret.set_value(token)
+    secret.save()
+    stack.environment["LOG_LEVEL"] = "DEBUG"
+    stack.start("redis", "web")
+    body = json.dumps(sample(ENDED)).encode()
+    statuses = {}
+    for method, tail in [("POST", ""), ("POST", "/"), ("POST", "x"), ("POST", "/x"), ("GET", "")]:
+        path = f"/webhook/retell/default/{token}{tail}"
+        answer, text = stack.request(method, path, body, {"Content-Type": "application/json"})
+        statuses[method, tail] = answer.status
+        assert token not in str(answer.headers) + text.decode()
+    assert list(statuses.values()) == [200, 200, 401, 401, 405]
+    path = f"/webhook/retell/default/{token}"
+    assert stack.speak(chunked(body, path=path))[0] == "HTTP/1.1 200 OK"
+    broken = f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\n: \r\n\r\n"
+    assert "400" in stack.speak(broken.encode())[0]
+    stack.stop()
+    written = "".join(capfd.readouterr())
+    assert "token_mismatch" in written  # it was listened to
+    assert token not in written
 
 
 def test_while_the_broker_is_dead_all_webhooks_are_taken_and_are_worked_off_when_it_is_back(stack):

@@ -11,6 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse
 
+from apps.providers.engine.addresses import Network, parse_networks
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "1.0"
 
@@ -28,6 +30,14 @@ def _key(name: str, hint: str) -> str:
     if not value:
         raise ImproperlyConfigured(f"{name} is not set. {hint} `make run` writes one to .env on a development machine.")
     return value
+
+
+def _networks(name: str) -> list[Network]:
+    """A list of addresses and networks; what is neither stops the start instead of failing each webhook."""
+    try:
+        return parse_networks(env.list(name, default=[]))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: {error}") from None
 
 
 # --- Three independent keys: losing or rotating one leaves the other two as they are -------------------
@@ -58,9 +68,9 @@ CSRF_TRUSTED_ORIGINS = env.list(
     "CSRF_TRUSTED_ORIGINS", default=[PUBLIC_BASE_URL] if PUBLIC_BASE_URL.startswith("https://") else []
 )
 # Proxies whose X-Forwarded-For is believed, as addresses or CIDR networks.
-TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
+TRUSTED_PROXIES = _networks("TRUSTED_PROXIES")
 # Addresses that may post webhooks at all; empty: every address. Endpoints can narrow it further.
-ALLOWED_WEBHOOK_IPS = env.list("ALLOWED_WEBHOOK_IPS", default=[])
+ALLOWED_WEBHOOK_IPS = _networks("ALLOWED_WEBHOOK_IPS")
 # Set only behind a proxy that sets X-Forwarded-Proto itself: then requests count as HTTPS.
 SECURE_PROXY_SSL_HEADER = (
     ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("TRUST_FORWARDED_PROTO", default=False) else None
@@ -112,6 +122,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    # First, so that nothing ever sees a URL with its token.
+    "apps.ingest.url_tokens.UrlTokenMiddleware",
     "voicelens.tracing.TraceMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -24,7 +24,7 @@ from apps.ingest.models import InboundEvent, Refusal
 from apps.ingest.notices import note_decision_request
 from apps.ingest.writing import writing
 from apps.providers import registry
-from apps.providers.engine.addresses import contains, parse_networks
+from apps.providers.engine.addresses import contains
 from apps.providers.engine.errors import PayloadError
 from apps.providers.engine.mapping import Mapping
 from apps.providers.engine.payload import parse
@@ -70,6 +70,8 @@ def find_endpoint(provider_slug: str, endpoint_slug: str) -> EndpointRuntime | R
 
 
 def _how_to_enter_a_secret(endpoint: EndpointRuntime) -> str:
+    if endpoint.by_url_token_only:
+        return "it has no URL token yet: make its URL in the admin under Endpoints"
     where = "in the admin under Endpoints"
     if endpoint.slug == "default":
         where += f", or set WEBHOOK_SECRET_{endpoint.provider.slug.upper()}"
@@ -86,6 +88,7 @@ def accept(
     address: str = "",
     method: str = "POST",
     url: str = "",
+    url_token: str = "",
 ) -> Accepted | Refused:
     """Prove and store one delivery. `headers` have lower-case names; `now` is aware. Database errors pass through.
 
@@ -93,7 +96,7 @@ def accept(
     """
     if not allowed(endpoint, address):
         return refuse(endpoint, 401, "address_not_allowed", "the sender's address is not on the allow-list", now)
-    request = SignedRequest(headers, body, method, url)
+    request = SignedRequest(headers, body, method, url, url_token)
     verdict = authenticate(endpoint, request, now)
     if not verdict.authentic:
         kept = refused.keep(endpoint.id, request, verdict.reason.value, now, trace_id=trace_id, address=address)
@@ -116,7 +119,7 @@ def _detail(endpoint: EndpointRuntime, verdict: Verdict) -> str:
 
 def allowed(endpoint: EndpointRuntime, address: str) -> bool:
     """Whether the sender's address may post here: on the list of all, if there is one, and on the endpoint's."""
-    everywhere = parse_networks(settings.ALLOWED_WEBHOOK_IPS)
+    everywhere = settings.ALLOWED_WEBHOOK_IPS
     return (not everywhere or contains(everywhere, address)) and endpoint.allows(address)
 
 

@@ -16,6 +16,7 @@ from apps.ingest.ids import derived_id
 from apps.ingest.inbox import without_secrets
 from apps.ingest.models import CallKey, InboundEvent
 from apps.ingest.reading import Reading, fold_event, read, stored_report, take_out_artifacts
+from apps.ingest.url_tokens import token_in
 from apps.providers.engine.fold import Folded, fold
 from apps.providers.engine.mapping import Mapping
 from apps.providers.engine.signatures import Scheme, Secret, SignedRequest, Verdict, best_verdict, verify
@@ -85,7 +86,7 @@ class Trial:
 def prove(case: Case, subject: Subject) -> Verdict:
     """The first way that proves the case, else the verdict that says most."""
     candidates = subject.candidates if case.candidates is None else case.candidates
-    request = SignedRequest(case.headers, case.body, "POST", case.url)
+    request = SignedRequest(case.headers, case.body, "POST", case.url, token_in(case.url))
     verdicts = [verify(way.scheme, way.secrets, request, case.received_at) for way in candidates]
     return best_verdict(verdicts)
 

@@ -23,7 +23,7 @@ from rest_framework.views import APIView
 from apps.ingest import trial
 from apps.ingest.inbox import authenticate
 from apps.providers import catalog, registry
-from apps.providers.engine.signatures import Reason, Secret, SignedRequest
+from apps.providers.engine.signatures import HmacScheme, Reason, Secret, SignedRequest, TokenScheme
 from apps.providers.models import DEFAULT_ENDPOINT
 from apps.providers.publishing import SAMPLE_TIME
 from apps.providers.registry import EndpointRuntime, HeldSecret, ProviderRuntime
@@ -138,7 +138,8 @@ class SignatureTestRequest(serializers.Serializer[Any]):
         help_text=f"The body that was signed. {RAW_TEXT} What is signed is bytes, so the raw text is the safe form."
     )
     signature = serializers.JSONField(
-        help_text="The value of the signature's header, or an object of all headers (for schemes with several)."
+        help_text="The value of the signature's header (or the token in the URL), or an object of all headers (for "
+        "schemes with several)."
     )
     secret = serializers.CharField(
         required=False, trim_whitespace=False, help_text="Empty: the secrets stored for the endpoint. Never sent back."
@@ -176,7 +177,9 @@ class SignatureTest(APIView):
         endpoint = _endpoint(asked["provider"], asked["endpoint"])
         if asked.get("secret"):
             endpoint = _with_secret(endpoint, asked["secret"])
-        signed = SignedRequest(_headers(asked["signature"], endpoint), _body(asked["payload"]))
+        signature = asked["signature"]
+        url_token = signature if isinstance(signature, str) else ""
+        signed = SignedRequest(_headers(signature, endpoint), _body(asked["payload"]), url_token=url_token)
         verdict = authenticate(endpoint, signed, asked.get("now") or timezone.now())
         # What is accepted unproven is not valid: a forged signature would pass as well.
         valid = verdict.authentic and verdict.reason is Reason.OK
@@ -201,7 +204,8 @@ def _headers(signature: str | dict[str, str], endpoint: EndpointRuntime) -> dict
     """Headers with lower-case names; a lone value is that of each scheme's own header."""
     if isinstance(signature, dict):
         return {name.lower(): text for name, text in signature.items()}
-    return {auth.scheme.header.lower(): signature for auth in endpoint.auths if auth.scheme.kind != "none"}
+    schemes = [auth.scheme for auth in endpoint.auths]
+    return {scheme.header.lower(): signature for scheme in schemes if isinstance(scheme, HmacScheme | TokenScheme)}
 
 
 # --- what a message looks like ------------------------------------------------------------------------------

@@ -1,4 +1,7 @@
-"""The webhook's addresses; each with and without the slash, since a redirect loses a POST's body."""
+"""The webhook's addresses; each with and without the slash, since a redirect loses a POST's body.
+
+A token behind the endpoint never gets here, see url_tokens.
+"""
 
 from django.urls import path, re_path
 

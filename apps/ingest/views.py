@@ -14,7 +14,9 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
 from apps.ingest.inbox import Accepted, Refused, accept, find_endpoint
-from apps.providers.engine.addresses import client_address, parse_networks
+from apps.ingest.url_tokens import path_as_called, url_token_of
+from apps.providers.engine.addresses import client_address
+from apps.providers.engine.hidden import Hidden
 from apps.providers.models import DEFAULT_ENDPOINT
 from vcp.errors import PROVIDER_MAPPING_FAILED, ErrorObject
 
@@ -35,7 +37,7 @@ WORDS = {
 
 @csrf_exempt
 def webhook(request: HttpRequest, provider_slug: str, endpoint_slug: str = DEFAULT_ENDPOINT) -> HttpResponse:
-    """POST /webhook/<provider>[/<endpoint>]: 200 with the delivery's id once it is committed."""
+    """POST /webhook/<provider>[/<endpoint>[/<token>]]: 200 with the delivery's id once it is committed."""
     if request.method != "POST":
         return refusal(request, 405, headers={"Allow": "POST"})
     try:
@@ -69,7 +71,8 @@ def receive(request: HttpRequest, provider_slug: str, endpoint_slug: str) -> Htt
         trace_id=trace_id_of(request),
         address=address_of(request),
         method=request.method or "POST",
-        url=f"{settings.PUBLIC_BASE_URL}{request.get_full_path()}",
+        url=Hidden(settings.PUBLIC_BASE_URL + path_as_called(request)),
+        url_token=url_token_of(request),
     )
     return refusal(request, outcome.status) if isinstance(outcome, Refused) else _accepted(request, outcome)
 
@@ -125,5 +128,5 @@ def address_of(request: HttpRequest) -> str:
     return client_address(
         request.META.get("REMOTE_ADDR", ""),
         request.META.get("HTTP_X_FORWARDED_FOR"),
-        parse_networks(settings.TRUSTED_PROXIES),
+        settings.TRUSTED_PROXIES,
     )

@@ -22,7 +22,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.providers import catalog, registry
-from apps.providers.engine.signatures import HmacScheme, TokenScheme, parse_scheme
+from apps.providers.engine.signatures import HmacScheme, TokenScheme, UrlTokenScheme, parse_scheme
 from apps.providers.models import (
     DEFAULT_ENDPOINT,
     Endpoint,
@@ -47,7 +47,7 @@ NOT_SUPPORTED = ("ignored", "unknown")
 
 class WebhookAuthSerializer(serializers.Serializer[Any]):
     method = serializers.ChoiceField(
-        ["hmac_sha256", "signature_header", "bearer_token", "api_key_header", "ip_whitelist", "none"],
+        ["hmac_sha256", "signature_header", "bearer_token", "api_key_header", "url_token", "ip_whitelist", "none"],
         help_text="`signature_header` is a keyed hash other than HMAC-SHA256.",
     )
     header_name = serializers.CharField(allow_null=True)
@@ -176,6 +176,8 @@ def auth_summary(row: Provider) -> dict[str, Any]:
         method = "bearer_token" if scheme.header.lower() == "authorization" else "api_key_header"
         looks = f"{scheme.prefix} <secret>" if scheme.prefix else "<secret>"
         return {**told, "method": method, "header_name": scheme.header, "example": looks}
+    if isinstance(scheme, UrlTokenScheme):
+        return {**told, "method": "url_token", "example": "<URL of the endpoint>/<token>"}
     return {**told, "method": "ip_whitelist" if row.source_addresses else "none", "secret_key_required": False}
 
 

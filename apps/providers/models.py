@@ -20,6 +20,7 @@ from apps.providers.engine.addresses import parse_networks
 from apps.providers.engine.conditions import Decision
 from apps.providers.engine.signatures import Scheme, parse_scheme
 from apps.providers.engine.spec import (
+    AuthOptions,
     EventSpec,
     LeftoverSpec,
     MappingSpec,
@@ -80,6 +81,9 @@ class Provider(models.Model):
         null=True, blank=True, help_text="Largest accepted body in bytes; empty: WEBHOOK_BODY_LIMIT_BYTES."
     )
     auth = models.JSONField(default=dict, help_text="How the provider proves itself; the start of each new endpoint.")
+    auth_options = models.JSONField(
+        default=list, blank=True, help_text="Further ways that an endpoint may choose: [{name, when, scheme}]."
+    )
     setup = models.JSONField(default=dict, blank=True, help_text="What to do at the provider: {secret, events, steps}.")
     notes = models.TextField(blank=True)
     sources = models.JSONField(default=list, blank=True, help_text="Where the facts were read.")
@@ -97,6 +101,7 @@ class Provider(models.Model):
         validate_with(list[PageSpec], self.pages, "pages")
         validate_with(SetupSpec, self.setup, "setup")
         validate_with(Scheme, self.auth, "auth")
+        validate_with(AuthOptions, self.auth_options, "auth_options")
         _validate_networks(self.source_addresses, "source_addresses")
 
     @property
@@ -159,13 +164,20 @@ class Endpoint(models.Model):
         """The address to paste at the provider."""
         return f"{settings.PUBLIC_BASE_URL}{self.path}"
 
+    @property
+    def full_url(self) -> str:
+        """The address with the endpoint named, also where that is `default`: a token can follow."""
+        return f"{settings.PUBLIC_BASE_URL}/webhook/{self.provider.slug}/{self.slug}"
+
 
 class AuthConfig(models.Model):
     """One way for an endpoint's deliveries to prove themselves; any of an endpoint's enabled ways is enough."""
 
     endpoint = models.ForeignKey(Endpoint, models.CASCADE, related_name="auth_configs")
     name = models.CharField(max_length=50, default="signature")
-    scheme = models.JSONField(help_text="kind (hmac, token, none) and its options; see docs/authenticity.md.")
+    scheme = models.JSONField(
+        help_text="kind (hmac, token, url_token, none) and its options; see docs/authenticity.md."
+    )
     enabled = models.BooleanField(default=True)
 
     class Meta:

@@ -81,6 +81,10 @@ class EndpointRuntime:
         return self.enabled and self.provider.enabled
 
     @property
+    def by_url_token_only(self) -> bool:
+        return bool(self.auths) and all(auth.scheme.kind == "url_token" for auth in self.auths)
+
+    @property
     def open(self) -> bool:
         """Something can be proved here; switched on but not open, all that comes is refused and kept."""
         return self.switched_on and self.has_credentials
@@ -223,8 +227,10 @@ def _endpoint(row: Endpoint, runtime: ProviderRuntime, ways: list[AuthConfig]) -
 
 def _auth(row: AuthConfig, from_environment: list[str]) -> Auth:
     held = [found for secret in row.secrets.all() if (found := _held(secret)) is not None]
-    held += [HeldSecret(signatures.Secret(ENV_SECRET, value), None) for value in from_environment]
-    return Auth(row.pk, signatures.parse_scheme(row.scheme), tuple(held))
+    scheme = signatures.parse_scheme(row.scheme)
+    if not isinstance(scheme, signatures.UrlTokenScheme):  # those are made here, so none is in the environment
+        held += [HeldSecret(signatures.Secret(ENV_SECRET, value), None) for value in from_environment]
+    return Auth(row.pk, scheme, tuple(held))
 
 
 def _held(row: Secret) -> HeldSecret | None:

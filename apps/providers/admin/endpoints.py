@@ -3,34 +3,37 @@
 What was delivered to it is added by ingest, which also registers the page.
 """
 
-from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import path
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.admin import ModelAdmin, StackedInline
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget
 
 from apps.providers import registry
 from apps.providers.admin.base import TextColumns
-from apps.providers.admin.state import endpoint_state, secrets_in_environment, unreadable
-from apps.providers.engine.signatures import NoneScheme, parse_scheme, sign
-from apps.providers.models import AuthConfig, Endpoint, Secret
-
-# When the secrets before a new one end: seconds from now.
-OLDER_END = (
-    ("", "stay valid"),
-    ("3600", "end in an hour"),
-    ("86400", "end in a day"),
-    ("604800", "end in a week"),
-    ("0", "end now"),
+from apps.providers.admin.state import COLOURS, endpoint_state, secrets_in_environment, unreadable
+from apps.providers.admin.ways import (
+    add_way,
+    label_field,
+    new_url_page,
+    offered,
+    older_end_field,
+    only_url_tokens,
+    store_secret,
+    usual,
+    ways_of,
 )
+from apps.providers.engine.signatures import NoneScheme, UrlTokenScheme, parse_scheme, sign
+from apps.providers.models import AuthConfig, Endpoint, Secret
 
 
 class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -43,22 +46,18 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
         widget=UnfoldAdminPasswordWidget(render_value=False, attrs={"autocomplete": "new-password"}),
         help_text="Stored encrypted and never shown again.",
     )
-    secret_label = forms.CharField(
-        label="Its label",
-        required=False,
-        max_length=50,
-        widget=UnfoldAdminTextInputWidget,
-        help_text="For people: “since March”, “agent 7”.",
-    )
+    secret_label = label_field()
     secret_for = forms.ChoiceField(
         label="Proves by", required=False, widget=UnfoldAdminSelectWidget, help_text="The auth config it belongs to."
     )
-    older_end = forms.ChoiceField(
-        label="The secrets before it",
+    older_end = older_end_field(
+        "The secrets before it", "When rotating: let the old ones end once the provider signs with the new one."
+    )
+    new_way = forms.ChoiceField(
+        label="Add a way",
         required=False,
-        choices=OLDER_END,
         widget=UnfoldAdminSelectWidget,
-        help_text="When rotating: let the old ones end once the provider signs with the new one.",
+        help_text="Saved with its scheme filled in, to be adapted below. A secret entered in the same step is its own.",
     )
 
     class Meta:
@@ -72,6 +71,13 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
         choice: Any = self.fields["secret_for"]
         choice.choices = [(str(way.pk), way.name) for way in ways]
         self.ways = {str(way.pk): way for way in ways}
+        self.offered = {option["name"]: option for option in offered(self.instance)} if self.instance.pk else {}
+        new_way: Any = self.fields["new_way"]
+        new_way.choices = [("", "no further way"), *((name, name) for name in self.offered)]
+
+    def option(self) -> dict[str, Any] | None:
+        """The way that is to be added."""
+        return self.offered.get(self.cleaned_data.get("new_way") or "")
 
     def way(self) -> AuthConfig | None:
         """The auth config that a new secret belongs to; None for an endpoint that is being made."""
@@ -80,12 +86,16 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if cleaned.get("new_secret"):
-            way = self.way()
-            scheme = way.scheme if way else getattr(cleaned.get("provider"), "auth", None)
-            problem = _unusable(scheme, cleaned["new_secret"])
+            problem = _unusable(self._scheme_of_secret(cleaned), cleaned["new_secret"])
             if problem:
                 self.add_error("new_secret", problem)
         return cleaned
+
+    def _scheme_of_secret(self, cleaned: dict[str, Any]) -> Any:
+        option, way = self.option(), self.way()
+        if option:
+            return option["scheme"]
+        return way.scheme if way else getattr(cleaned.get("provider"), "auth", None)
 
 
 def _unusable(scheme: Any, value: str) -> str:
@@ -96,6 +106,8 @@ def _unusable(scheme: Any, value: str) -> str:
         parsed = parse_scheme(scheme)
         if isinstance(parsed, NoneScheme):
             return "The scheme `none` needs no secret."
+        if isinstance(parsed, UrlTokenScheme):
+            return "VoiceLens makes the tokens of URLs itself: leave this empty and use “New URL”."
         sign(parsed, value, b"", timezone.now(), id="check")
     except ValueError:
         return f"The scheme cannot use it: it is to be {_form_of(scheme)}."
@@ -135,7 +147,19 @@ class EndpointAdmin(TextColumns, ModelAdmin):
                 several = obj.auth_configs.count() > 1
                 names.append(("older_end", "secret_for") if several else "older_end")
             fieldsets.append(("Secret", {"fields": tuple(names)}))
+        if obj is not None and self._may_add_ways(request, obj) and offered(obj):
+            fieldsets.append(("Ways of proof", {"fields": ("new_way",)}))
         return fieldsets
+
+    def _may_add_ways(self, request: HttpRequest, obj: Endpoint) -> bool:
+        return request.user.has_perm("providers.add_authconfig") and self.has_change_permission(request, obj)
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(partial(new_url_page, self))
+        return [
+            path("<path:object_id>/ways/<int:way_id>/new-url/", view, name="providers_endpoint_new_url"),
+            *super().get_urls(),
+        ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Endpoint | None = None) -> tuple[str, ...]:
         return ("provider", "slug") if obj else ()
@@ -155,15 +179,17 @@ class EndpointAdmin(TextColumns, ModelAdmin):
         super().save_related(request, form, formsets, change)
         endpoint: Endpoint = form.instance
         way = form.way()
-        if not change:
-            way = AuthConfig.objects.create(endpoint=endpoint, scheme=endpoint.provider.auth)
+        option = form.option() if change else usual(endpoint.provider)
+        if option and (not change or self._may_add_ways(request, endpoint)):
+            way = add_way(endpoint, option)
         value = form.cleaned_data.get("new_secret")
         if not value or not request.user.has_perm("providers.add_secret"):
             return
         if way is None or not AuthConfig.objects.filter(pk=way.pk).exists():
             messages.error(request, "The secret was not stored: its auth config was deleted with the same click.")
             return
-        _store_secret(way, value, form.cleaned_data)
+        data = form.cleaned_data
+        store_secret(way, value, label=data.get("secret_label", ""), older_end=data.get("older_end", ""))
         messages.success(request, "The secret was stored. It is not shown again.")
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -172,6 +198,10 @@ class EndpointAdmin(TextColumns, ModelAdmin):
             registry.forget()
             secrets = Secret.objects.filter(auth_config__endpoint=endpoint).select_related("auth_config")
             context["endpoint"] = endpoint
+            context["ways"] = ways_of(endpoint)
+            context["only_url_tokens"] = only_url_tokens(context["ways"])
+            context["offered"] = offered(endpoint) if self._may_add_ways(request, endpoint) else []
+            context["may_add_secrets"] = request.user.has_perm("providers.add_secret")
             context["state"] = endpoint_state(endpoint, timezone.now())
             context["secrets"] = [(secret, _validity(secret)) for secret in secrets]
             context["secrets_in_environment"] = secrets_in_environment(endpoint)
@@ -190,7 +220,7 @@ class EndpointAdmin(TextColumns, ModelAdmin):
     def environment_word(self, obj: Endpoint) -> str:
         return obj.environment
 
-    @display(description="state", label={"open": "success", "closed": "danger", "open, but look": "warning"})
+    @display(description="state", label=COLOURS)
     def state(self, obj: Endpoint) -> str:
         return endpoint_state(obj, timezone.now()).word
 
@@ -218,13 +248,3 @@ def _validity(secret: Secret) -> tuple[str, str]:
     if secret.valid_until is None:
         return "valid", "success"
     return ("ending", "warning") if secret.valid_until > timezone.now() else ("ended", "danger")
-
-
-def _store_secret(way: AuthConfig, value: str, data: dict[str, Any]) -> None:
-    if data.get("older_end"):
-        end = timezone.now() + timedelta(seconds=int(data["older_end"]))
-        # No signal from update(): the new secret's own save raises the stamp in the same transaction.
-        way.secrets.filter(Q(valid_until=None) | Q(valid_until__gt=end)).update(valid_until=end)
-    secret = Secret(auth_config=way, label=data.get("secret_label", ""))
-    secret.set_value(value)
-    secret.save()

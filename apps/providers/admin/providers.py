@@ -32,8 +32,9 @@ class ProviderAdmin(TextColumns, ModelAdmin):
         (
             "Webhooks",
             {
-                "fields": ("auth", "setup", "source_addresses", "body_limit_bytes"),
-                "description": "The auth scheme is copied into each new endpoint; existing endpoints keep theirs.",
+                "fields": ("auth", "auth_options", "setup", "source_addresses", "body_limit_bytes"),
+                "description": "The auth scheme is copied into each new endpoint, an option into one that chooses it; "
+                "existing endpoints keep theirs.",
             },
         ),
         ("Pages and notes", {"fields": ("pages", "sources", "notes")}),

@@ -47,6 +47,7 @@ class Reason(StrEnum):
     ID_MALFORMED = "id_malformed"
     SIGNATURE_MISMATCH = "signature_mismatch"
     TOKEN_MISMATCH = "token_mismatch"  # noqa: S105
+    URL_TOKEN_MISSING = "url_token_missing"  # noqa: S105
 
 
 # --- the schemes -----------------------------------------------------------------------------------
@@ -164,6 +165,15 @@ class TokenScheme(_SchemeModel):
         return self
 
 
+class UrlTokenScheme(_SchemeModel):
+    """A secret as the last part of the URL, for senders that can neither sign nor set a header.
+
+    It tells who sends, not what was sent; what keeps URLs on the way (a proxy's log) keeps the token as well.
+    """
+
+    kind: Literal["url_token"]
+
+
 class NoneScheme(_SchemeModel):
     """Deliveries are accepted unproven. Someone chose that, and says why."""
 
@@ -171,8 +181,8 @@ class NoneScheme(_SchemeModel):
     reason: Annotated[str, Field(min_length=1, pattern=r"\S")]
 
 
-Scheme = Annotated[HmacScheme | TokenScheme | NoneScheme, Field(discriminator="kind")]
-_SCHEME: TypeAdapter[HmacScheme | TokenScheme | NoneScheme] = TypeAdapter(Scheme)
+Scheme = Annotated[HmacScheme | TokenScheme | UrlTokenScheme | NoneScheme, Field(discriminator="kind")]
+_SCHEME: TypeAdapter[HmacScheme | TokenScheme | UrlTokenScheme | NoneScheme] = TypeAdapter(Scheme)
 
 
 def parse_scheme(data: object) -> Scheme:
@@ -185,12 +195,16 @@ def parse_scheme(data: object) -> Scheme:
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """A request as it arrived: header names in lower case, header values as the server decoded them."""
+    """A request as it arrived: header names in lower case, header values as the server decoded them.
 
-    headers: Mapping[str, str]
+    `url_token` is the last part of the URL where an endpoint's address goes on; `url` is the whole of it.
+    """
+
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     method: str = "POST"
-    url: str = ""
+    url: str = field(default="", repr=False)
+    url_token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,17 +239,22 @@ def verify(scheme: Scheme, secrets: Sequence[Secret], request: SignedRequest, no
             raise _RefusedError(Reason.NO_SECRET, "no valid secret is stored for this endpoint")
         if isinstance(scheme, TokenScheme):
             return _verify_token(scheme, secrets, request)
+        if isinstance(scheme, UrlTokenScheme):
+            return _verify_url_token(secrets, request)
         return _verify_hmac(scheme, secrets, request, now)
     except _RefusedError as refused:
         return Verdict(False, refused.reason, refused.detail)
 
 
 def best_verdict(verdicts: Sequence[Verdict]) -> Verdict:
-    """Of several ways to prove a request the first that did, else the verdict that says most about why none did."""
-    for verdict in verdicts:
-        if verdict.authentic:
-            return verdict
-    absent = (Reason.HEADER_MISSING, Reason.NO_SECRET)
+    """Of several ways to prove a request the first that did, else the verdict that says most about why none did.
+
+    What was accepted unproven counts only where no other way proved it.
+    """
+    accepted = sorted((v for v in verdicts if v.authentic), key=lambda verdict: verdict.reason is not Reason.OK)
+    if accepted:
+        return accepted[0]
+    absent = (Reason.HEADER_MISSING, Reason.URL_TOKEN_MISSING, Reason.NO_SECRET)
     told = [verdict for verdict in verdicts if verdict.reason not in absent]
     no_way = Verdict(False, Reason.NO_SECRET, "no auth config is switched on")
     return [*told, *verdicts, no_way][0]
@@ -251,11 +270,11 @@ def sign(
     method: str = "POST",
     url: str = "",
 ) -> dict[str, str]:
-    """The headers the provider would send with this body.
+    """The headers the provider would send with this body; see url_tail for what it would add to the URL.
 
     Raises ValueError for a secret that cannot be decoded and for an id that is missing or cannot be sent.
     """
-    if isinstance(scheme, NoneScheme):
+    if isinstance(scheme, NoneScheme | UrlTokenScheme):
         return {}
     if isinstance(scheme, TokenScheme):
         return {scheme.header: f"{scheme.prefix} {secret}" if scheme.prefix else secret}
@@ -269,6 +288,11 @@ def sign(
     if scheme.id_header:
         headers[scheme.id_header] = id
     return headers
+
+
+def url_tail(scheme: Scheme, secret: str) -> str:
+    """What follows the endpoint's own address in the URL to paste: the token, or nothing."""
+    return f"/{secret}" if isinstance(scheme, UrlTokenScheme) else ""
 
 
 class _RefusedError(Exception):
@@ -347,7 +371,7 @@ def _read_claims(scheme: HmacScheme, headers: Mapping[str, str]) -> _Claims:
 
 def _read_items(scheme: HmacScheme, value: str) -> dict[str, set[str]]:
     """Every text found for each placeholder in the signature header; parts of no known form are skipped."""
-    parts = [value] if scheme.separator is None else [p.strip(" \t") for p in value.split(scheme.separator)]
+    parts = [value] if scheme.separator is None else value.split(scheme.separator)
     found: dict[str, set[str]] = {"signature": set(), "timestamp": set(), "id": set()}
     for item in scheme.items:
         pattern = _item_pattern(scheme, item)
@@ -482,6 +506,17 @@ def _timestamp_text(scheme: HmacScheme, now: datetime) -> str:
 
 def _verify_token(scheme: TokenScheme, secrets: Sequence[Secret], request: SignedRequest) -> Verdict:
     given = _token(scheme, _header(request.headers, scheme.header, Reason.HEADER_MISSING))
+    return _compared(given, secrets, f"the token in {scheme.header}")
+
+
+def _verify_url_token(secrets: Sequence[Secret], request: SignedRequest) -> Verdict:
+    if not request.url_token:
+        raise _RefusedError(Reason.URL_TOKEN_MISSING, "the URL ends without its token: paste the whole URL")
+    return _compared([_bytes(request.url_token)], secrets, "the token in the URL")
+
+
+def _compared(given: Sequence[bytes], secrets: Sequence[Secret], what: str) -> Verdict:
+    """The verdict on a token of which `given` are the possible forms."""
 
     def matches(secret: Secret) -> bool:
         expected = _bytes(secret.value.strip())
@@ -489,9 +524,9 @@ def _verify_token(scheme: TokenScheme, secrets: Sequence[Secret], request: Signe
             raise ValueError("the secret is empty")
         return sum(hmac.compare_digest(expected, form) for form in given) > 0
 
-    mismatch = f"the token in {scheme.header} is none of the stored secrets"
+    mismatch = f"{what} is none of the stored secrets"
     secret_id = _matching_secret(secrets, matches, Reason.TOKEN_MISMATCH, mismatch)
-    return Verdict(True, Reason.OK, f"token in {scheme.header} is right", secret_id)
+    return Verdict(True, Reason.OK, f"{what} is right", secret_id)
 
 
 def _token(scheme: TokenScheme, value: str) -> list[bytes]:

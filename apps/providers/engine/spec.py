@@ -262,6 +262,27 @@ class SetupSpec(Strict):
     steps: tuple[str, ...] = ()
 
 
+class AuthOption(Strict):
+    """A further way in which a provider can prove itself, once somebody sets it up there."""
+
+    name: str = Field(min_length=1, max_length=50)
+    # When to choose it, and where to set it up at the provider.
+    when: str = ""
+    scheme: Scheme
+
+
+def _unique_names(options: tuple[AuthOption, ...]) -> tuple[AuthOption, ...]:
+    """The options; ValueError when two bear one name."""
+    names = [option.name for option in options]
+    double = {name for name in names if names.count(name) > 1}
+    if double:
+        raise ValueError(f"{sorted(double)[0]!r} stands there twice: an option is chosen by its name")
+    return options
+
+
+AuthOptions = Annotated[tuple[AuthOption, ...], AfterValidator(_unique_names)]
+
+
 class PageSpec(Strict):
     """A page worth watching, for monitoring."""
 
@@ -285,6 +306,7 @@ class ProviderSpec(Strict):
     sources: tuple[str, ...] = ()
     setup: SetupSpec = Field(default_factory=SetupSpec)
     auth: Scheme
+    auth_options: AuthOptions = ()
     mapping: MappingSpec
 
 

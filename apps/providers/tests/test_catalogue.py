@@ -13,7 +13,7 @@ from apps.providers.catalog import CatalogError
 from apps.providers.engine.errors import EngineError
 from apps.providers.engine.mapping import Mapping
 from apps.providers.engine.payload import parse
-from apps.providers.engine.signatures import NoneScheme, Secret, SignedRequest, TokenScheme, sign, verify
+from apps.providers.engine.signatures import HmacScheme, NoneScheme, Secret, SignedRequest, sign, url_tail, verify
 from apps.providers.engine.spec import ProviderSpec
 from apps.providers.models import MappingVersion, Provider
 from apps.providers.sync import sync_catalog
@@ -23,7 +23,8 @@ NOW = datetime(2026, 3, 17, tzinfo=UTC)
 SECRET = "c2VjcmV0IG9mIHRoZSBjb250cmFjdCB0ZXN0cw=="  # of a form that every encoding of secrets takes
 CASES = [(slug, name) for slug in catalog.slugs() for name in golden.sample_bodies(slug)]
 SIGNED = [case for case in CASES if not isinstance(catalog.load(case[0]).auth, NoneScheme)]
-COVERED = [case for case in SIGNED if not isinstance(catalog.load(case[0]).auth, TokenScheme)]
+COVERED = [case for case in SIGNED if isinstance(catalog.load(case[0]).auth, HmacScheme)]
+OPTIONS = [(slug, option) for slug in catalog.slugs() for option in catalog.load(slug).auth_options]
 # What the samples hold that must be stored nowhere: the value of any key of these names.
 CREDENTIALS = ("access_token", "api_key", "apiKey", "secret", "password", "authorization", "Authorization")
 
@@ -84,6 +85,16 @@ def test_an_old_delivery_is_refused_where_the_scheme_has_a_time(slug):
     if "{timestamp}" in scheme.signed and scheme.timestamp_unit != "none":
         request = delivery(slug, next(name for owner, name in CASES if owner == slug))
         assert not proved(slug, request, NOW + timedelta(seconds=scheme.tolerance_past_sec + 1))
+
+
+@pytest.mark.parametrize(("slug", "option"), OPTIONS, ids=lambda part: getattr(part, "name", part))
+def test_an_offered_way_says_when_to_choose_it_and_proves_with_its_secret_alone(slug, option):
+    assert option.when
+    assert option.scheme.kind != "none"
+    headers = {name.lower(): text for name, text in sign(option.scheme, SECRET, b"{}", NOW, id="msg_1").items()}
+    request = SignedRequest(headers, b"{}", url_token=url_tail(option.scheme, SECRET).removeprefix("/"))
+    assert verify(option.scheme, [Secret("s", SECRET)], request, NOW).authentic
+    assert not verify(option.scheme, [Secret("s", "b2xkIG9uZQ==")], request, NOW).authentic
 
 
 @pytest.mark.parametrize(("slug", "name"), CASES)
@@ -161,6 +172,9 @@ def test_a_small_file_is_enough():
     assert isinstance(catalog.parse(MINIMAL, "acme.toml"), ProviderSpec)
 
 
+TWICE = '[[auth_options]]\nname = "x"\nscheme = {kind = "token"}\n' * 2
+
+
 @pytest.mark.parametrize(
     ("text", "name", "problem"),
     [
@@ -168,6 +182,11 @@ def test_a_small_file_is_enough():
         ("slug = ", "acme.toml", "acme.toml: Invalid value"),
         (MINIMAL.replace("token", "magic"), "acme.toml", "acme.toml: auth"),
         (MINIMAL.replace('"acme"', '"Acme!"'), "acme.toml", "acme.toml: slug"),
+        (
+            MINIMAL.replace("[mapping]", TWICE + "[mapping]"),
+            "acme.toml",
+            "acme.toml: auth_options: Value error, 'x' stands",
+        ),
         (MINIMAL + 'colour = "red"\n', "acme.toml", "acme.toml: mapping.colour"),
         (MINIMAL + '[[mapping.rules]]\nsource = "a"\ntarget = "b"\n', "acme.toml", "acme.toml: mapping.rules.0.target"),
     ],

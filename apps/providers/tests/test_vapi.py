@@ -142,9 +142,8 @@ BODY = (
     b'"call":{"id":"0f8b7c1e-0000-4000-8000-000000000001"}}}'
 )
 AT = datetime(2026, 1, 1, tzinfo=UTC)
-OTHER_SCHEMES = [
-    json.loads(text) for step in SPEC.setup.steps for text in re.findall(r"\{\"kind\".*?\"\}(?=[. ]|$)", step)
-]
+OPTIONS = {option.name: option.scheme for option in SPEC.auth_options}
+HMAC_SECRET = "vapi-hmac-secret-0001"
 
 
 @pytest.mark.parametrize(
@@ -164,19 +163,60 @@ def test_the_secret_comes_bare_in_its_own_header(headers, reason):
     assert verify(SPEC.auth, secrets, SignedRequest(headers, BODY), AT).reason is reason
 
 
-def test_the_other_schemes_of_the_setup_words_are_schemes_that_work():
-    bearer, signed = map(parse_scheme, OTHER_SCHEMES)
-    request = SignedRequest({"authorization": "Bearer s3cret"}, BODY)
-    assert verify(bearer, [Secret("s", "s3cret")], request, AT).authentic
-    # Computed from the documented rules; the SDK has nothing to check it against.
-    headers = {
-        "x-timestamp": "1767225600000",
-        "x-signature": "deedc1d2ea41950120f67fc90c8606fe408df8f6ad4a22caf61991cac9993a8a",
-    }
-    secrets = [Secret("s", "vapi-hmac-secret-0001")]
-    assert verify(signed, secrets, SignedRequest(headers, BODY), AT).authentic
-    assert not verify(signed, secrets, SignedRequest(headers, BODY + b" "), AT).authentic
-    assert not verify(signed, secrets, SignedRequest(headers, BODY), AT + timedelta(seconds=301)).authentic
+def adapted(name, **changes):
+    """An offered scheme with what the customer set otherwise."""
+    return parse_scheme(OPTIONS[name].model_dump() | changes)
+
+
+# Computed from the documented rules; the SDK has nothing to check them against.
+VECTORS = {
+    "defaults": (
+        adapted("HMAC"),
+        HMAC_SECRET,
+        {
+            "x-timestamp": "1767225600000",
+            "x-signature": "deedc1d2ea41950120f67fc90c8606fe408df8f6ad4a22caf61991cac9993a8a",
+        },
+    ),
+    "without a timestamp": (
+        adapted("HMAC", signed="{body}", timestamp_header=None, items=["sha256={signature}"]),
+        HMAC_SECRET,
+        {"x-signature": "sha256=ba3a3d22eae28a82a6d528942f0dc6f1fe33898c10ca6fa0de9df5b8db540990"},
+    ),
+    "with a message id": (
+        adapted("HMAC with message id"),
+        "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3",
+        {
+            "svix-id": "msg_2test",
+            "x-timestamp": "1767225600",
+            "x-signature": "v1,oGrVyhBY3zD1STPsL8rM46RfBtxIBDe7+tSiWxWI4Is=",
+        },
+    ),
+    "sha512 and base64": (
+        adapted("HMAC", algorithm="sha512", encoding="base64"),
+        HMAC_SECRET,
+        {
+            "x-timestamp": "1767225600000",
+            "x-signature": "nrr/T7/IPF5JiOEf5QPI6pRyglRESQG4FHNESYVRxBZy+0S3aPClpxicafbohnW7RXh9h0uZAdwDSbqElxjA7Q==",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_the_offered_signatures_adapt_to_what_a_customer_sets(name):
+    scheme, secret, headers = VECTORS[name]
+    secrets = [Secret("s", secret)]
+    assert verify(scheme, secrets, SignedRequest(headers, BODY), AT).authentic
+    assert not verify(scheme, secrets, SignedRequest(headers, BODY + b" "), AT).authentic
+    if scheme.timestamp_header:
+        assert not verify(scheme, secrets, SignedRequest(headers, BODY), AT + timedelta(seconds=301)).authentic
+
+
+def test_the_offered_bearer_token_is_accepted_with_and_without_its_word():
+    for value in ("Bearer s3cret", "s3cret"):
+        request = SignedRequest({"authorization": value}, BODY)
+        assert verify(OPTIONS["Bearer token"], [Secret("s", "s3cret")], request, AT).authentic
 
 
 # --- events -------------------------------------------------------------------------------------------------

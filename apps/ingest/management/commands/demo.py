@@ -15,7 +15,7 @@ from django.utils import timezone
 from apps.ingest.models import InboundEvent, Message
 from apps.ingest.samples import SampleCall, fresh_calls
 from apps.providers import registry
-from apps.providers.engine.signatures import sign
+from apps.providers.engine.signatures import sign, url_tail
 from apps.providers.models import Environment
 from apps.providers.registry import EndpointRuntime
 from apps.providers.sync import DEMO_ENDPOINT
@@ -65,8 +65,9 @@ def _send(endpoint: EndpointRuntime, body: bytes, url: str) -> None:
     now = timezone.now()
     secret = auth.valid_secrets(now)[0].value
     path = f"/webhook/{endpoint.provider.slug}/{endpoint.slug}"
-    headers = sign(auth.scheme, secret, body, now, id=f"demo_{secrets.token_hex(8)}", url=f"{url}{path}")
-    status, answer = _post(url, path, body, {"Content-Type": "application/json", **headers})
+    address = path + url_tail(auth.scheme, secret)
+    headers = sign(auth.scheme, secret, body, now, id=f"demo_{secrets.token_hex(8)}", url=f"{url}{address}")
+    status, answer = _post(url, address, body, {"Content-Type": "application/json", **headers})
     if status != 200:
         raise CommandError(f"{path} answered {status}: {answer}")
 

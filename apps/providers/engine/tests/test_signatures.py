@@ -21,6 +21,7 @@ from apps.providers.engine.signatures import (
     best_verdict,
     parse_scheme,
     sign,
+    url_tail,
     verify,
 )
 
@@ -88,6 +89,7 @@ HUME = {
     "timestamp_unit": "s",
     "tolerance_past_sec": 180,
 }
+URL_TOKEN = {"kind": "url_token"}
 BEARER = {"kind": "token", "header": "Authorization", "prefix": "Bearer"}
 
 RETELL_KEY = "key_test_5f2c9a7be01d4c3f"
@@ -360,7 +362,7 @@ OTHER_V0 = "v0=" + "0" * 64
     ("header", "reason"),
     [
         (f"{V0},t=1767225605", Reason.OK),
-        (f"t=1767225605, {V0}", Reason.OK),
+        (f"t=1767225605, {V0}", Reason.HEADER_MALFORMED),
         (f"t=1767225605,{OTHER_V0},{V0}", Reason.OK),
         (f"t=1767225605,v9=future,,{V0},", Reason.OK),
         (f"t=1767225605,t=1767225605,{V0}", Reason.OK),
@@ -605,6 +607,40 @@ def test_what_sign_sends_as_a_token_is_accepted(scheme):
     assert verify(parse_scheme(scheme), [Secret("s", TOKEN)], request, at_ms(0)).authentic
 
 
+@pytest.mark.parametrize(
+    ("given", "reason", "secret_id"),
+    [
+        (TOKEN, Reason.OK, "new"),
+        ("an older one", Reason.OK, "old"),
+        ("", Reason.URL_TOKEN_MISSING, None),
+        (TOKEN[:-1], Reason.TOKEN_MISMATCH, None),
+        (f"{TOKEN}/", Reason.TOKEN_MISMATCH, None),
+        (f" {TOKEN}", Reason.TOKEN_MISMATCH, None),
+        (TOKEN.upper(), Reason.TOKEN_MISMATCH, None),
+        ("\udc80☎", Reason.TOKEN_MISMATCH, None),
+    ],
+)
+def test_it_compares_the_token_in_the_url(given, reason, secret_id):
+    secrets = [Secret("old", "an older one"), Secret("new", TOKEN)]
+    request = SignedRequest({"authorization": TOKEN}, b"{}", url_token=given)
+    verdict = verify(parse_scheme(URL_TOKEN), secrets, request, at_ms(0))
+    assert (verdict.authentic, verdict.reason, verdict.secret_id) == (reason is Reason.OK, reason, secret_id)
+    assert TOKEN not in repr((verdict, request))
+
+
+def test_without_a_stored_token_no_url_proves_anything():
+    request = SignedRequest({}, b"", url_token=TOKEN)
+    assert verify(parse_scheme(URL_TOKEN), [], request, at_ms(0)).reason is Reason.NO_SECRET
+    blank = SignedRequest({}, b"", url_token=" ")
+    assert verify(parse_scheme(URL_TOKEN), [Secret("s", " ")], blank, at_ms(0)).reason is Reason.SECRET_UNUSABLE
+
+
+def test_the_token_is_the_tail_of_the_url_and_no_header():
+    assert url_tail(parse_scheme(URL_TOKEN), TOKEN) == f"/{TOKEN}"
+    assert sign(parse_scheme(URL_TOKEN), TOKEN, b"", at_ms(0)) == {}
+    assert [url_tail(parse_scheme(scheme), TOKEN) for scheme in (BEARER, RETELL)] == ["", ""]
+
+
 def test_a_chosen_none_accepts_and_says_that_nothing_was_proven():
     scheme = parse_scheme({"kind": "none", "reason": "demo on a closed network"})
     verdict = verify(scheme, [], SignedRequest({}, b"{}"), at_ms(0))
@@ -618,12 +654,15 @@ def test_a_chosen_none_accepts_and_says_that_nothing_was_proven():
     [
         ([], Reason.NO_SECRET),
         ([Reason.TOKEN_MISMATCH, Reason.OK], Reason.OK),
+        ([Reason.NOT_CHECKED, Reason.OK], Reason.OK),
+        ([Reason.TOKEN_MISMATCH, Reason.NOT_CHECKED], Reason.NOT_CHECKED),
+        ([Reason.URL_TOKEN_MISSING, Reason.TOKEN_MISMATCH], Reason.TOKEN_MISMATCH),
         ([Reason.HEADER_MISSING, Reason.NO_SECRET, Reason.SIGNATURE_MISMATCH], Reason.SIGNATURE_MISMATCH),
         ([Reason.HEADER_MISSING, Reason.NO_SECRET], Reason.HEADER_MISSING),
     ],
 )
 def test_of_several_ways_the_one_that_proves_or_tells_most_counts(reasons, best):
-    verdicts = [Verdict(reason == Reason.OK, reason, "") for reason in reasons]
+    verdicts = [Verdict(reason in (Reason.OK, Reason.NOT_CHECKED), reason, "") for reason in reasons]
     assert best_verdict(verdicts).reason == best
 
 

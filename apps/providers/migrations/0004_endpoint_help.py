@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('providers', '0002_rule_when'),
+        ('providers', '0003_auth_options'),
     ]
 
     operations = [
