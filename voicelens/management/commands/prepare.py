@@ -1,4 +1,4 @@
-"""Makes an installation ready to serve: tables, static files, catalogue, jobs, and an admin user if there is none."""
+"""Makes an installation ready to serve: tables, static files, catalogue, jobs, groups, a first admin user."""
 
 import hashlib
 import secrets
@@ -15,11 +15,14 @@ from apps.providers import registry, vault
 from apps.providers.catalog import CatalogError
 from apps.providers.publishing import SamplesFail
 from apps.providers.sync import sync_catalog
+from voicelens.groups import ensure_groups
 from voicelens.schedule import ensure_schedule
 
 
 class Command(BaseCommand):
-    help = "Migrate, collect static files, load the catalogue, create missing jobs and the first admin user."
+    help = (
+        "Migrate, collect static files, load the catalogue, create missing jobs, the groups and the first admin user."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("migrate", verbosity=0)
@@ -28,6 +31,8 @@ class Command(BaseCommand):
         self._load_catalogue()
         for name in ensure_schedule():
             self.stdout.write(f"scheduled: {name}")
+        for name in ensure_groups():
+            self.stdout.write(f"group {name}: rights set")
         self._create_admin()
 
     def _check_secrets(self) -> None:
