@@ -12,6 +12,10 @@ def main() -> None:
     ensure_local_keys()
     from django.core.management import execute_from_command_line
 
+    from apps.history.author import name_process
+
+    name_process(" ".join(["manage.py", *sys.argv[1:2]]))
+
     execute_from_command_line(sys.argv)
 
 

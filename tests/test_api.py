@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 import yaml
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
 from django.core.cache import cache
 from django.core.management import call_command
 from django.db import DatabaseError, OperationalError
@@ -49,7 +50,9 @@ def providers():
 
 @pytest.fixture
 def user():
-    return get_user_model().objects.create_user("reader")
+    reader = get_user_model().objects.create_user("reader")
+    reader.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    return reader
 
 
 @pytest.fixture
@@ -121,7 +124,7 @@ def walk(client, address):
 READING = [
     "/api/", "/api/messages", f"/api/messages/{NOBODY}", f"/api/messages/{NOBODY}/vcp", "/api/deliveries",
     f"/api/deliveries/{NOBODY}", f"/api/artifacts/{NOBODY}", "/api/providers", "/api/providers/retell",
-    "/api/analytics/daily", "/api/vcp-example/retell",
+    "/api/analytics/daily", "/api/comparison-matrix", "/api/vcp-example/retell",
 ]  # fmt: skip
 
 
@@ -302,14 +305,14 @@ def test_a_cursor_beyond_the_column_is_refused(api, value):
 def test_lists_take_as_many_queries_for_many_rows_as_for_one(api, calls, django_assert_max_num_queries):
     for address in ("/api/messages", "/api/deliveries", "/api/providers"):
         for size in (1, 500):
-            with django_assert_max_num_queries(6):
+            with django_assert_max_num_queries(8):  # two of them ask for rights
                 assert api.get(f"{address}?page_size={size}").status_code == 200
 
 
 def test_one_call_takes_few_queries_and_does_not_read_bodies(api, calls, django_assert_max_num_queries):
     message = Message.objects.get(call_id=CALL)
     assert message.call_key.events.count() > 1
-    with django_assert_max_num_queries(6) as seen:
+    with django_assert_max_num_queries(8) as seen:
         assert api.get(f"/api/messages/{message.pk}").status_code == 200
     assert not [query for query in seen.captured_queries if '"inbound_events"."body",' in query["sql"]]
 
@@ -651,7 +654,7 @@ def test_a_provider_without_a_published_mapping_has_none_to_show(api, providers)
 def test_a_provider_is_kept_in_the_cache_and_a_change_shows_at_once(api, providers, django_assert_max_num_queries):
     first = api.get("/api/providers/retell").json()
     assert cache.get("provider:retell")["document"]["name"] == "Retell AI"
-    with django_assert_max_num_queries(4):  # session, user, stamp, endpoints
+    with django_assert_max_num_queries(6):  # session, user, rights of user and groups, stamp, endpoints
         assert api.get("/api/providers/retell").json() == first
     provider = Provider.objects.get(slug="retell")
     provider.name = "Renamed"

@@ -13,7 +13,15 @@ from apps.providers import catalog
 
 ROOT = Path(__file__).resolve().parent.parent
 # From the ground up. A file imports from its own floor and from those below.
-FLOORS = ("vcp", "apps.providers.engine", "apps.providers", "apps.ingest", "apps.analytics", "voicelens")
+FLOORS = (
+    "vcp",
+    "apps.history",
+    "apps.providers.engine",
+    "apps.providers",
+    "apps.ingest",
+    "apps.analytics",
+    "voicelens",
+)
 PURE = ("vcp", "apps.providers.engine")
 THIRD_PARTY = {"vcp": {"pydantic", "pydantic_core"},
                "apps.providers.engine": {"pydantic", "pydantic_core", "orjson", "jsonpath_rfc9535"}}  # fmt: skip

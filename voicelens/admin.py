@@ -11,28 +11,35 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django_celery_beat import admin as beat
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from rest_framework.authtoken.admin import TokenAdmin, TokenChangeList
 from rest_framework.authtoken.models import TokenProxy
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from apps.history.models import Change
+from apps.history.pages import ModelAdmin
+from apps.history.record import record
 from apps.ingest.models import InboundEvent, Refusal
 from apps.providers import registry
+from apps.providers.admin.base import LargeTableAdmin, UtcDayFilter, cut, utc
 from apps.providers.admin.state import endpoint_state
 from apps.providers.models import Endpoint, Environment, MappingVersion
+from voicelens.groups import GROUPS
 from voicelens.notices import notices
 
 FAILED_SHOWN = 99
+RECENT = 10
 
 
 def failed_deliveries(request: HttpRequest) -> str:
@@ -65,7 +72,8 @@ def attention(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         concerns += [*_refused(), *_closed()]
     if may.has_perm("providers.view_mappingversion"):
         concerns += _drafts()
-    return {**context, "notices": notices(request.user), "concerns": concerns}
+    recent = Change.objects.select_related("content_type")[:RECENT] if may.has_perm("history.view_change") else None
+    return {**context, "notices": notices(request.user), "concerns": concerns, "recent": recent}
 
 
 def _failed(request: HttpRequest) -> Iterator[Concern]:
@@ -112,14 +120,48 @@ for model in (
 
 @admin.register(User)
 class OperatorAdmin(UserAdmin, ModelAdmin):  # type: ignore[type-arg]
+    """Whoever may change users could otherwise make themselves a superuser, or take a superuser's password."""
+
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
 
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        return () if request.user.is_superuser else ("is_superuser",)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return _may_touch(request, obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return _may_touch(request, obj) and super().has_delete_permission(request, obj)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        higher = {"a superuser"} if any(not _may_touch(request, user) for user in objs) else set()
+        return deleted, counts, lacking | higher, protected
+
+
+def _may_touch(request: HttpRequest, user: User | None) -> bool:
+    return user is None or not user.is_superuser or bool(request.user.is_superuser)
+
 
 @admin.register(Group)
 class OperatorGroupAdmin(GroupAdmin, ModelAdmin):
-    pass
+    """The groups that come with VoiceLens are shown and not changed: the next start would undo it."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return _may_be_edited(obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return _may_be_edited(obj) and super().has_delete_permission(request, obj)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        return deleted, counts, lacking, protected + [group.name for group in objs if group.name in GROUPS]
+
+
+def _may_be_edited(group: Group | None) -> bool:
+    return group is None or group.name not in GROUPS
 
 
 class TokensChangeList(TokenChangeList, ChangeList):
@@ -177,6 +219,29 @@ class OperatorPeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):
     list_display = ("name", "enabled", "task", "scheduler", "last_run_at", "one_off")
     list_filter = ("enabled",)
     date_hierarchy = None
+    actions = ("enable_tasks", "disable_tasks", "run_tasks")
+
+    @admin.action(description="Enable selected tasks", permissions=["change"])
+    def enable_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
+        self._switch(request, queryset, enabled=True)
+
+    @admin.action(description="Disable selected tasks", permissions=["change"])
+    def disable_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
+        self._switch(request, queryset, enabled=False)
+
+    def _switch(self, request: HttpRequest, queryset: QuerySet[PeriodicTask], *, enabled: bool) -> None:
+        # One by one, for the history; a task that is off forgets when it ran, as beat does it.
+        tasks = list(queryset.exclude(enabled=enabled))
+        for task in tasks:
+            task.enabled = enabled
+            task.save()
+        messages.success(request, f"{len(tasks)} tasks were switched {'on' if enabled else 'off'}.")
+
+    @admin.action(description="Run selected tasks", permissions=["change"])
+    def run_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
+        super().run_tasks(request, queryset)
+        for task in queryset:
+            record(task, "run by hand")
 
 
 class PeriodicTaskInline(beat.PeriodicTaskInline, TabularInline):
@@ -200,3 +265,43 @@ class OperatorCrontabAdmin(ScheduleAdmin, beat.CrontabScheduleAdmin):
 @admin.register(ClockedSchedule)
 class OperatorClockedAdmin(ScheduleAdmin, beat.ClockedScheduleAdmin):
     inlines = (PeriodicTaskInline,)
+
+
+# --- history -------------------------------------------------------------------------------------------------
+
+
+@admin.register(Change)
+class ChangeAdmin(LargeTableAdmin):
+    """What was changed anywhere, also of objects that are gone. Each object's own page shows its part."""
+
+    list_display = ("when", "author", "object", "kind", "what")
+    list_display_links = ("when",)
+    list_filter = ("verb", ("at", UtcDayFilter))
+    list_select_related = ("content_type",)
+    search_fields = ("author", "object_name")
+    search_help_text = "Author or object."
+    actions = None
+    change_form_template = "admin/history/change/change_form.html"
+
+    def get_fieldsets(self, request: HttpRequest, obj: Change | None = None) -> Any:
+        return ()
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        return super().render_change_form(request, context | {"entries": [context["original"]]}, *args, **kwargs)
+
+    @display(description="when (UTC)", ordering="id")
+    def when(self, obj: Change) -> str:
+        return utc(obj.at)
+
+    @display(description="object", ordering="object_name")
+    def object(self, obj: Change) -> SafeString:
+        return cut(obj.object_name, 50)
+
+    @display(description="kind")
+    def kind(self, obj: Change) -> str:
+        return str(obj.content_type.name)
+
+    @display(description="what")
+    def what(self, obj: Change) -> SafeString:
+        said = " ".join(filter(None, [f"{obj.part}:" if obj.part else "", obj.verb, obj.note]))
+        return cut(f"{said} {', '.join(str(item['field']) for item in obj.changes)}".strip(), 80)

@@ -13,7 +13,7 @@ from rest_framework import serializers
 from rest_framework.authtoken.serializers import AuthTokenSerializer
 from rest_framework.authtoken.views import ObtainAuthToken
 from rest_framework.exceptions import AuthenticationFailed, ErrorDetail, NotAuthenticated
-from rest_framework.permissions import AllowAny
+from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
@@ -26,6 +26,7 @@ from apps.ingest import api as ingest
 from apps.ingest import trial_api
 from apps.ingest.views import trace_id_of
 from apps.providers.api import ProviderDetail, ProviderList
+from apps.providers.matrix import ComparisonMatrix
 from apps.providers.wire import JSONBody, error_answers
 from vcp.errors import FIELD_TYPE_MISMATCH, REQUIRED_FIELD_MISSING, ErrorObject
 from vcp.findings import jsonpath
@@ -147,7 +148,12 @@ class ObtainToken(ObtainAuthToken):
 class Root(APIView):
     """Where everything is. The webhooks' addresses stand with each provider."""
 
-    NAMES = ("messages", "deliveries", "providers", "analytics-daily", "webhook-test", "webhook-signature-test")
+    permission_classes = (IsAuthenticated,)
+
+    NAMES = (
+        "messages", "deliveries", "providers", "comparison-matrix", "analytics-daily", "webhook-test",
+        "webhook-signature-test",
+    )  # fmt: skip
 
     @extend_schema(exclude=True)
     def get(self, request: Request) -> Response:
@@ -166,6 +172,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("artifacts/<uuid:pk>", ingest.ArtifactDetail.as_view(), name="artifact"),
     path("providers", ProviderList.as_view(), name="providers"),
     path("providers/<slug:slug>", ProviderDetail.as_view(), name="provider"),
+    path("comparison-matrix", ComparisonMatrix.as_view(), name="comparison-matrix"),
     path("analytics/daily", DailyNumbers.as_view(), name="analytics-daily"),
     path("webhook-test", trial_api.WebhookTest.as_view(), name="webhook-test"),
     path("webhook-signature-test", trial_api.SignatureTest.as_view(), name="webhook-signature-test"),

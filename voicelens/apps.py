@@ -6,5 +6,5 @@ class VoiceLensConfig(AppConfig):
     verbose_name = "VoiceLens"
 
     def ready(self) -> None:
-        # Whatever runs Django can ring the worker: shared tasks belong to this Celery application.
-        from voicelens import celery  # noqa: F401
+        # Whatever runs Django can ring the worker: shared tasks belong to this Celery application; and has a history.
+        from voicelens import celery, watched  # noqa: F401

@@ -100,7 +100,7 @@ class DailyNumbers(GenericAPIView[DailyProviderStats]):
         description=f"Live calls of the last {DEFAULT_DAYS} days unless asked otherwise, at most {MAX_DAYS} days at "
         "a time. A value that a call does not tell is left out of sums and averages; it is no zero.",
         parameters=[DailyQuery],
-        responses={200: DailyResponse, **error_answers(400, 401)},
+        responses={200: DailyResponse, **error_answers(400, 401, 403)},
         tags=["analytics"],
     )
     def get(self, request: Request) -> Response:

@@ -218,7 +218,7 @@ class MessageList(ListAPIView[Message]):
         summary="Calls, newest first",
         description="One row a call, without the message itself. Calls of every environment are listed unless "
         "`environment` says otherwise (totals, in contrast, count live calls by default).",
-        responses={200: MessageSerializer(many=True), **error_answers(400, 401)},
+        responses={200: MessageSerializer(many=True), **error_answers(400, 401, 403)},
         tags=["calls"],
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -235,7 +235,7 @@ class MessageDetail(RetrieveAPIView[Message]):
         description="The message (`vcp`), the deliveries it was folded from (`events`), what people corrected, and "
         "for each mapped target the delivery and rule that gave it (`fields`). References in the message lead on: "
         "`internal://deliveries/<id>` is `/api/deliveries/<id>`, `internal://artifacts/<id>` is `/api/artifacts/<id>`.",
-        responses={200: MessageDetailSerializer, **error_answers(401, 404)},
+        responses={200: MessageDetailSerializer, **error_answers(401, 403, 404)},
         tags=["calls"],
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -249,7 +249,7 @@ class MessageVCP(RetrieveAPIView[Message]):
         operation_id="messages_vcp_retrieve",
         summary="The VCP message of one call",
         description="The message of the Voice Context Protocol and nothing else.",
-        responses={200: OpenApiTypes.OBJECT, **error_answers(401, 404)},
+        responses={200: OpenApiTypes.OBJECT, **error_answers(401, 403, 404)},
         tags=["calls"],
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -264,7 +264,7 @@ class ArtifactDetail(RetrieveAPIView[Artifact]):
         operation_id="artifacts_retrieve",
         summary="A large part of a call",
         description="What a message refers to as `internal://artifacts/<id>`: a transcript, turn by turn.",
-        responses={200: ArtifactSerializer, **error_answers(401, 404)},
+        responses={200: ArtifactSerializer, **error_answers(401, 403, 404)},
         tags=["calls"],
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -288,7 +288,7 @@ class DeliveryList(ListAPIView[InboundEvent]):
         operation_id="deliveries_list",
         summary="Deliveries, newest first",
         description="Every authentic webhook that was taken in, and what became of it.",
-        responses={200: DeliverySerializer(many=True), **error_answers(400, 401)},
+        responses={200: DeliverySerializer(many=True), **error_answers(400, 401, 403)},
         tags=["deliveries"],
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -305,7 +305,7 @@ class DeliveryDetail(RetrieveAPIView[InboundEvent]):
         summary="One delivery",
         description="With its headers and its body as received (but for redacted secrets); what messages refer to as "
         "`internal://deliveries/<id>`. The body is empty once retention has emptied it.",
-        responses={200: DeliveryDetailSerializer, **error_answers(401, 404)},
+        responses={200: DeliveryDetailSerializer, **error_answers(401, 403, 404)},
         tags=["deliveries"],
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from pydantic import ValidationError
 
+from apps.history.record import Difference, difference, record, record_many
 from apps.ingest import bell
 from apps.ingest.calls import refold
 from apps.ingest.models import CallKey, InboundEvent, Message
@@ -18,6 +19,7 @@ from apps.ingest.recheck import Rechecked, recheck
 from apps.ingest.retention import erase_call
 from apps.ingest.signals import messages_written
 from apps.ingest.snapshot import snapshot
+from apps.providers.engine.paths import MISSING, compile_path
 from vcp.errors import FIELD_TYPE_MISMATCH, SCHEMA_VALIDATION_FAILED, ErrorObject
 from vcp.models import field_type
 
@@ -46,17 +48,26 @@ class InvalidCorrectionError(Exception):
         self.errors = errors
 
 
+@transaction.atomic
 def replay(events: QuerySet[InboundEvent]) -> int:
     """Work these deliveries off again with today's mapping; returns their number.
 
     Erased ones stay erased. A delivery whose body retention has emptied keeps its stored fragment and says so.
     """
-    count = events.exclude(state=State.ERASED).update(
-        state=State.RECEIVED, attempts=0, next_attempt_at=timezone.now(), processed_at=None
-    )
-    if count:
+    kept = events.exclude(state=State.ERASED).order_by()
+    first = next(iter(kept.only("provider", "event", "delivery_id")[:1]), None)
+    count = kept.update(state=State.RECEIVED, attempts=0, next_attempt_at=timezone.now(), processed_at=None)
+    if first is not None:
+        _record_replay(first, count)
         transaction.on_commit(bell.ring)
     return count
+
+
+def _record_replay(first: InboundEvent, count: int) -> None:
+    if count == 1:
+        record(first, "replayed")
+    else:
+        record_many(InboundEvent, "replayed", f"{count} deliveries, among them {first.delivery_id}")
 
 
 def correct(message: Message, values: dict[str, Any], author: str) -> None:
@@ -70,9 +81,25 @@ def correct(message: Message, values: dict[str, Any], author: str) -> None:
         at = timezone.now().isoformat(timespec="seconds").replace("+00:00", "Z")
         kept = [item for item in key.corrections if item["path"] not in values]
         added = [{"path": path, "value": value, "author": author, "at": at} for path, value in values.items()]
+        before = _payload(key)
         errors = refold(key, timezone.now(), kept + added)
         if errors:
             raise InvalidCorrectionError(errors)
+        record(key, "corrected", _difference(before, _payload(key), list(values)), by=author)
+
+
+def _payload(key: CallKey) -> dict[str, Any]:
+    message = Message.objects.filter(call_key=key).first()
+    return message.vcp["vcp_payload"] if message else {}
+
+
+def _difference(before: dict[str, Any], after: dict[str, Any], paths: list[str]) -> Difference:
+    return difference(_values(before, paths), _values(after, paths))
+
+
+def _values(payload: dict[str, Any], paths: list[str]) -> dict[str, Any]:
+    found = {path: compile_path(path)(payload) for path in paths}
+    return {path: value for path, value in found.items() if value is not MISSING}
 
 
 def _valid(path: str, value: Any) -> Any:
@@ -99,9 +126,11 @@ def withdraw_corrections(message: Message) -> None:
     """Back to what the events say."""
     with transaction.atomic():
         key = CallKey.objects.select_for_update().get(pk=message.call_key_id)
+        before, paths = _payload(key), [item["path"] for item in key.corrections]
         errors = refold(key, timezone.now(), [])
         if errors:
             raise InvalidCorrectionError(errors)
+        record(key, "withdrew the corrections", _difference(before, _payload(key), paths))
 
 
 @transaction.atomic
@@ -112,6 +141,7 @@ def withhold(message: Message) -> None:
     before = snapshot(current)
     current.delete()
     CallKey.objects.filter(pk=key.pk).update(withheld_at=timezone.now())
+    record(key, "deleted its message")
     messages_written.send(sender=Message, changes=[(before, None)])
 
 
@@ -119,4 +149,5 @@ def withhold(message: Message) -> None:
 def restore(key: CallKey) -> list[ErrorObject]:
     """Bring a deleted message back from its stored events and corrections; returns why that is not possible."""
     CallKey.objects.filter(pk=key.pk).update(withheld_at=None)
+    record(key, "restored its message")
     return refold(key, timezone.now())

@@ -10,6 +10,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
+from apps.history.record import forget, record
 from apps.ingest.models import CallKey, InboundEvent, Message, Tombstone
 from apps.ingest.pseudonyms import tombstone_hash
 from apps.ingest.signals import messages_written
@@ -66,6 +67,8 @@ def erase_call(key: CallKey, now: datetime) -> None:
         messages_written.send(sender=Message, changes=[(before, None)])
     _deliveries_naming(key).update(**FORGOTTEN, processed_at=now, body_emptied_at=now)
     key.events.update(**FORGOTTEN, processed_at=now, body_emptied_at=now)
+    forget(key)
+    record(key, "erased", name="an erased call")
     key.delete()
 
 

@@ -70,6 +70,7 @@ class WebhookTestResponse(serializers.Serializer[Any]):
 
 
 class WebhookTest(APIView):
+    needs = "providers.view_mappingversion"
     parser_classes = (JSONBody,)
 
     @extend_schema(
@@ -78,7 +79,7 @@ class WebhookTest(APIView):
         description="Maps one payload by the published mapping, as if it were the only delivery of its call. Nothing "
         "is stored and nothing is counted.",
         request=WebhookTestRequest,
-        responses={200: WebhookTestResponse, **error_answers(400, 401, 404, 413)},
+        responses={200: WebhookTestResponse, **error_answers(400, 401, 403, 404, 413)},
         tags=["tests"],
     )
     def post(self, request: Request) -> Response:
@@ -161,6 +162,7 @@ class SignatureTestResponse(serializers.Serializer[Any]):
 
 
 class SignatureTest(APIView):
+    needs = "providers.view_endpoint"
     parser_classes = (JSONBody,)
 
     @extend_schema(
@@ -169,7 +171,7 @@ class SignatureTest(APIView):
         description="Judges a signature as the webhook's door would, and says why it refuses. Nothing is stored and "
         "nothing is counted.",
         request=SignatureTestRequest,
-        responses={200: SignatureTestResponse, **error_answers(400, 401, 404, 413)},
+        responses={200: SignatureTestResponse, **error_answers(400, 401, 403, 404, 413)},
         tags=["tests"],
     )
     def post(self, request: Request) -> Response:
@@ -212,6 +214,8 @@ def _headers(signature: str | dict[str, str], endpoint: EndpointRuntime) -> dict
 
 
 class VCPExample(APIView):
+    needs = "providers.view_mappingversion"
+
     @extend_schema(
         operation_id="vcp_example",
         summary="A whole message of a provider",
@@ -219,7 +223,7 @@ class VCPExample(APIView):
         parameters=[OpenApiParameter("slug", OpenApiTypes.STR, OpenApiParameter.PATH)],
         responses={
             200: OpenApiResponse(OpenApiTypes.OBJECT, description="A VCP message."),
-            **error_answers(401, 404),
+            **error_answers(401, 403, 404),
         },
         tags=["tests"],
     )

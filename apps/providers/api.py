@@ -135,7 +135,7 @@ def providers() -> QuerySet[Provider]:
 
 def summary(row: Provider) -> dict[str, Any]:
     """The short document of a provider that came from `providers()`."""
-    version = _published(row)
+    version = published_version(row)
     pages = {page["kind"]: page["url"] for page in reversed(row.pages)}
     return {
         "slug": row.slug,
@@ -155,7 +155,8 @@ def summary(row: Provider) -> dict[str, Any]:
     }
 
 
-def _published(row: Provider) -> MappingVersion | None:
+def published_version(row: Provider) -> MappingVersion | None:
+    """That of a provider which came from `providers()`."""
     live: list[MappingVersion] = row.live  # type: ignore[attr-defined]
     return live[0] if live else None
 
@@ -183,7 +184,7 @@ def auth_summary(row: Provider) -> dict[str, Any]:
 
 def detail(row: Provider) -> dict[str, Any]:
     """The whole document of a provider that came from `providers()`, but for its endpoints."""
-    version = _published(row)
+    version = published_version(row)
     return {
         **summary(row),
         "webhook_schemas": _webhook_schemas(row, version) if version else [],
@@ -268,6 +269,7 @@ class BySlug(Keyset):
 
 
 class ProviderList(ListAPIView[Provider]):
+    needs = "providers.view_provider"
     serializer_class = ProviderSerializer
     pagination_class = BySlug
 
@@ -280,7 +282,7 @@ class ProviderList(ListAPIView[Provider]):
                 "event", str, description="Only providers with this event, in their word or that of VoiceLens."
             )
         ],
-        responses={200: ProviderSerializer(many=True), **error_answers(400, 401)},
+        responses={200: ProviderSerializer(many=True), **error_answers(400, 401, 403)},
         tags=["providers"],
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -302,13 +304,15 @@ def _has_event(event: str) -> Q:
 
 
 class ProviderDetail(APIView):
+    needs = "providers.view_provider"
+
     @extend_schema(
         operation_id="providers_retrieve",
         summary="One provider",
         description="With its events, an example of each, the published mapping and its endpoints. Capitals do not "
         "matter in the name.",
         parameters=[OpenApiParameter("slug", OpenApiTypes.STR, OpenApiParameter.PATH)],
-        responses={200: ProviderDetailSerializer, **error_answers(401, 404)},
+        responses={200: ProviderDetailSerializer, **error_answers(401, 403, 404)},
         tags=["providers"],
     )
     def get(self, request: Request, slug: str) -> Response:

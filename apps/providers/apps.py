@@ -7,4 +7,4 @@ class ProvidersConfig(AppConfig):
     verbose_name = "Providers"
 
     def ready(self) -> None:
-        from apps.providers import checks, stamp  # noqa: F401 - registers checks and signal receivers
+        from apps.providers import checks, stamp, watched  # noqa: F401 - registers checks and signal receivers

@@ -87,6 +87,10 @@ class Provider(models.Model):
     setup = models.JSONField(default=dict, blank=True, help_text="What to do at the provider: {secret, events, steps}.")
     notes = models.TextField(blank=True)
     sources = models.JSONField(default=list, blank=True, help_text="Where the facts were read.")
+    gaps = models.JSONField(default=list, blank=True, help_text="What of the provider is known not to be read.")
+    stricter = models.JSONField(
+        default=list, blank=True, help_text="Where we refuse what the provider's own code accepts, and why."
+    )
     catalog_digest = models.CharField(max_length=64, blank=True, editable=False)
     edited_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_updated = models.DateTimeField(auto_now=True)
@@ -102,6 +106,8 @@ class Provider(models.Model):
         validate_with(SetupSpec, self.setup, "setup")
         validate_with(Scheme, self.auth, "auth")
         validate_with(AuthOptions, self.auth_options, "auth_options")
+        for name in ("sources", "gaps", "stricter"):
+            validate_with(list[str], getattr(self, name), name)
         _validate_networks(self.source_addresses, "source_addresses")
 
     @property
@@ -147,6 +153,7 @@ class Endpoint(models.Model):
     class Meta:
         ordering = ["provider__name", "slug"]
         constraints = [models.UniqueConstraint(fields=["provider", "slug"], name="endpoint_once_per_provider")]
+        permissions = [("switch_endpoint", "Can switch endpoint on and off")]
 
     def __str__(self) -> str:
         return f"{self.provider.slug}/{self.slug}"

@@ -15,6 +15,7 @@ from django.db.models import Max
 from django.utils import timezone
 from pydantic import ValidationError
 
+from apps.history.record import record
 from apps.providers import catalog
 from apps.providers.engine import fold, spec
 from apps.providers.engine.errors import EngineError
@@ -152,6 +153,7 @@ def _put_in_force(version: MappingVersion, content_digest: str) -> None:
     if current is not None:
         current.state = MappingVersion.State.RETIRED
         current.save(update_fields=["state"])
+        record(current, "retired", note=f"by v{version.number}")
     version.state = MappingVersion.State.PUBLISHED
     version.published_at = timezone.now()
     version.replaced = current
@@ -160,6 +162,7 @@ def _put_in_force(version: MappingVersion, content_digest: str) -> None:
         version.origin = MappingVersion.Origin.ADMIN
     version.digest = content_digest
     version.save(update_fields=["state", "published_at", "replaced", "origin", "digest"])
+    record(version, "published", note=f"in place of v{current.number}" if current else "the first one")
 
 
 class NothingToUndo(Exception):
@@ -180,6 +183,8 @@ def undo(provider: Provider) -> MappingVersion:
     former.state = MappingVersion.State.PUBLISHED
     former.published_at = timezone.now()
     former.save(update_fields=["state", "published_at"])
+    record(current, "undone", note=f"v{former.number} is in force again")
+    record(former, "put back in force", note=f"v{current.number} was undone")
     return former
 
 

@@ -81,7 +81,7 @@ def _copy_facts(provider: Provider, spec: ProviderSpec) -> bool:
     data = spec.model_dump(mode="json", by_alias=True)
     names = (
         "name", "company", "website", "docs_url", "api_base_url", "pages", "source_addresses",
-        "body_limit_bytes", "auth", "auth_options", "setup", "notes", "sources",
+        "body_limit_bytes", "auth", "auth_options", "setup", "notes", "sources", "gaps", "stricter",
     )  # fmt: skip
     changed = [name for name in names if getattr(provider, name) != data[name]]
     for name in changed:

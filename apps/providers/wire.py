@@ -82,6 +82,7 @@ class ErrorSerializer(serializers.Serializer[Any]):
 _MEANINGS = {
     400: "The request cannot be read: `field_path` names the place.",
     401: "No login, or a wrong one.",
+    403: "The user lacks the right that `message` names.",
     404: "There is nothing of that name.",
     413: "The body is too large.",
     503: "The delivery could not be stored; send it again.",

@@ -96,7 +96,6 @@ class CallKeyAdmin(LargeTableAdmin):
     def _restore(self, request: HttpRequest, key: CallKey) -> None:
         operations.restore(key)
         if Message.objects.filter(call_key=key).exists():
-            self.log_change(request, key, "Restored its message.")
             messages.success(request, f"The message of {key} is back.")
         else:
             messages.warning(request, f"{key} is no longer held back, but its events make no message yet.")

@@ -143,7 +143,6 @@ class InboundEventAdmin(LargeTableAdmin):
                 lines.append("Its body was emptied by retention, so its stored fragment counts as it is.")
             return confirmation(self, request, event, title="Replay this delivery", lines=lines, button="Replay")
         if operations.replay(InboundEvent.objects.filter(pk=event.pk)):
-            self.log_change(request, event, "Replayed.")
             messages.success(request, "The delivery is worked off again.")
         else:
             messages.warning(request, "Its call was erased: there is nothing to replay.")

@@ -4,9 +4,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import LogEntry
-from django.contrib.contenttypes.models import ContentType
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -20,7 +17,6 @@ from apps.ingest import operations
 from apps.ingest.admin.corrections import CorrectionForm
 from apps.ingest.admin.evidence import in_order, told_by
 from apps.ingest.admin.filters import DirectionFilter, MessageProviderFilter
-from apps.ingest.ids import derived_id
 from apps.ingest.models import Artifact, CallKey, InboundEvent, Message
 from apps.providers.admin.base import (
     LargeTableAdmin,
@@ -178,7 +174,6 @@ class MessageAdmin(LargeTableAdmin):
         except operations.InvalidCorrectionError as error:
             form.tell(error.errors)
             return False
-        self.log_change(request, message, f"Corrected {', '.join(sorted(values))}.")
         messages.success(request, "Corrected. Later events and replays leave it so; the daily numbers moved along.")
         return True
 
@@ -198,7 +193,6 @@ class MessageAdmin(LargeTableAdmin):
         except operations.InvalidCorrectionError as error:
             messages.error(request, f"Nothing was changed: {error}")
         else:
-            self.log_change(request, message, "Withdrew the corrections.")
             messages.success(request, "The message says again what its events say.")
         return self._to(message)
 
@@ -239,15 +233,7 @@ ERASING = (
 
 
 def erase(request: HttpRequest, key: CallKey) -> None:
-    """Erase the call, and take its name out of the admin's own log."""
-    # Also where the message was deleted before: its id is derived from what is about to be forgotten.
-    message_id = derived_id("message", key.provider, key.account, key.environment, key.call_id)
-    logged = [(CallKey, str(key.pk)), (Message, str(message_id))]
-    with transaction.atomic():
-        operations.erase_call(key, timezone.now())
-        for model, pk in logged:
-            kind = ContentType.objects.get_for_model(model)
-            LogEntry.objects.filter(content_type=kind, object_id=pk).delete()
+    operations.erase_call(key, timezone.now())
     messages.success(request, "The call was erased.")
 
 

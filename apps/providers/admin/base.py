@@ -20,10 +20,11 @@ from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import RangeDateFilter
 from unfold.utils import parse_date_str
 from unfold.widgets import UnfoldAdminTextareaWidget
+
+from apps.history.pages import ModelAdmin
 
 LINE_LENGTH = 80
 

@@ -9,17 +9,18 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.urls import path
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
-from unfold.admin import ModelAdmin, StackedInline
-from unfold.decorators import display
+from unfold.admin import StackedInline
+from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget
 
+from apps.history.pages import ModelAdmin
 from apps.providers import registry
-from apps.providers.admin.base import TextColumns
+from apps.providers.admin.base import TextColumns, confirmation, found_or_404, granted
 from apps.providers.admin.state import COLOURS, endpoint_state, secrets_in_environment, unreadable
 from apps.providers.admin.ways import (
     add_way,
@@ -34,6 +35,8 @@ from apps.providers.admin.ways import (
 )
 from apps.providers.engine.signatures import NoneScheme, UrlTokenScheme, parse_scheme, sign
 from apps.providers.models import AuthConfig, Endpoint, Secret
+
+MAY_SWITCH = "providers.switch_endpoint"
 
 
 class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -133,6 +136,7 @@ class EndpointAdmin(TextColumns, ModelAdmin):
     list_select_related = ("provider",)
     search_fields = ("slug", "account", "provider__name")
     actions = None
+    actions_detail = ("switch_off", "switch_on")
     change_form_outer_before_template = "admin/providers/endpoint/card.html"
     warn_unsaved_form = True
 
@@ -206,9 +210,33 @@ class EndpointAdmin(TextColumns, ModelAdmin):
             context["secrets"] = [(secret, _validity(secret)) for secret in secrets]
             context["secrets_in_environment"] = secrets_in_environment(endpoint)
             context["environment_name"] = f"WEBHOOK_SECRET_{endpoint.provider.slug.upper()}"
-            context["may_change_secrets"] = request.user.has_perm("providers.change_secret")
-            context["may_delete_secrets"] = request.user.has_perm("providers.delete_secret")
         return super().render_change_form(request, context, *args, **kwargs)
+
+    # --- on and off -----------------------------------------------------------------------------------------
+
+    has_switch_permission = granted(MAY_SWITCH)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
+        endpoint = self.get_object(request, str(object_id))
+        unfit = "switch-on" if endpoint is not None and endpoint.enabled else "switch-off"
+        return [one for one in super().get_actions_detail(request, object_id) if one.path != unfit]
+
+    @action(description="Switch off", url_path="switch-off", icon="power_settings_new", permissions=["switch"])
+    def switch_off(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._switch(request, object_id, False, "Switch off", "Every delivery to it is answered 404 and lost.")
+
+    @action(description="Switch on", url_path="switch-on", icon="power_settings_new", permissions=["switch"])
+    def switch_on(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._switch(request, object_id, True, "Switch on", "Deliveries with a valid proof are taken again.")
+
+    def _switch(self, request: HttpRequest, object_id: str, enabled: bool, word: str, what: str) -> HttpResponse:
+        endpoint: Endpoint = found_or_404(self, request, object_id, MAY_SWITCH)
+        if request.method != "POST":
+            return confirmation(self, request, endpoint, title=f"{word} {endpoint}", lines=[what], button=word)
+        endpoint.enabled = enabled
+        endpoint.save(update_fields=["enabled"])
+        messages.success(request, f"{endpoint} is switched {'on' if enabled else 'off'}.")
+        return HttpResponseRedirect(reverse("admin:providers_endpoint_change", args=[endpoint.pk]))
 
     # --- columns --------------------------------------------------------------------------------------------
 

@@ -8,9 +8,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
+from apps.history.pages import ModelAdmin
+from apps.history.record import record
 from apps.providers import publishing, registry
 from apps.providers.admin.base import TextColumns, confirmation, found_or_404, granted, link
 from apps.providers.admin.state import endpoint_state
@@ -37,7 +38,7 @@ class ProviderAdmin(TextColumns, ModelAdmin):
                 "existing endpoints keep theirs.",
             },
         ),
-        ("Pages and notes", {"fields": ("pages", "sources", "notes")}),
+        ("Pages and notes", {"fields": ("pages", "sources", "notes", "gaps", "stricter")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
@@ -45,6 +46,10 @@ class ProviderAdmin(TextColumns, ModelAdmin):
         return (
             super().get_queryset(request).prefetch_related("endpoints", Prefetch("versions", published, to_attr="live"))
         )
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        hidden = () if request.user.has_perm("ingest.view_message") else ("calls_today",)
+        return tuple(name for name in self.list_display if name not in hidden)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Provider | None = None) -> tuple[str, ...]:
         return ("slug",) if obj else ()
@@ -152,7 +157,7 @@ class ProviderAdmin(TextColumns, ModelAdmin):
             )
         provider.edited_at = None
         provider.save(update_fields=["edited_at", "last_updated"])
-        self.log_change(request, provider, "Follows the catalogue again.")
+        record(provider, "follows the catalogue again")
         messages.success(request, f"{provider} follows the catalogue again from the next sync on.")
         return HttpResponseRedirect(reverse("admin:providers_provider_change", args=[provider.pk]))
 

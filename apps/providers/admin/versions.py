@@ -15,11 +15,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from pydantic import TypeAdapter
 from pydantic import ValidationError as PydanticError
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.forms import PaginationInlineFormSet
 from unfold.widgets import UnfoldAdminSelectWidget
 
+from apps.history.pages import ModelAdmin
+from apps.history.record import Difference, difference, record
 from apps.providers import publishing
 from apps.providers.admin.base import (
     TextColumns,
@@ -97,6 +99,7 @@ class DraftRows(PaginationInlineFormSet):
         self.save(commit=False)
         rows = self.kept()
         table: QuerySet[Any] = self.model.objects.filter(version=self.instance)
+        before = list(table)
         table.filter(pk__in=[row.pk for row in self.deleted_objects]).delete()
         self._give_up_places(table, len(rows))
         for position, row in enumerate(rows):
@@ -104,6 +107,9 @@ class DraftRows(PaginationInlineFormSet):
         names = [field.name for field in self.model._meta.concrete_fields if field.name not in ("id", "version")]
         self.model.objects.bulk_update([row for row in rows if row.pk], names)
         self.model.objects.bulk_create([row for row in rows if not row.pk])
+        changes = _row_changes(before, rows)
+        if changes:
+            record(self.instance, "changed", changes)
 
     def _give_up_places(self, table: QuerySet[Any], count: int) -> None:
         # The unique constraints hold after every row; two rows that swap would meet for a moment.
@@ -111,6 +117,23 @@ class DraftRows(PaginationInlineFormSet):
             table.update(event=Concat(Value("\n"), Cast("pk", CharField())))
         else:
             table.update(position=F("position") + count + max(table.values_list("position", flat=True), default=0) + 1)
+
+
+def _row_changes(before: list[Any], after: list[Any]) -> Difference:
+    """What became of the rows of a table, for the history: one line for each that differs, else their new order."""
+    changes = difference(_named(before), _named(after))
+    orders = [[str(row) for row in rows] for rows in (before, after)]
+    return changes or difference({"order": orders[0]}, {"order": orders[1]})
+
+
+def _named(rows: list[Any]) -> dict[str, str]:
+    """The content of each row under its name; rows of one name are counted."""
+    named: dict[str, str] = {}
+    for row in rows:
+        name = f"{'event' if isinstance(row, WebhookSchema) else 'rule'} {row}"
+        again = sum(other.startswith(name) for other in named)
+        named[f"{name} ({again + 1})" if again else name] = _filled(row.as_data())
+    return named
 
 
 def _is_new(form: Any) -> bool:
@@ -296,7 +319,6 @@ class MappingVersionAdmin(TextColumns, ModelAdmin):
             lines = [f"A new draft with the content of {version}. Nothing runs on it until it is published."]
             return confirmation(self, request, version, title="Edit as draft", lines=lines, button="Make the draft")
         draft = publishing.draft_of(version, author=request.user)
-        self.log_change(request, draft, f"Made from v{version.number}.")
         return self._to(draft)
 
     @action(
@@ -318,7 +340,6 @@ class MappingVersionAdmin(TextColumns, ModelAdmin):
                 messages.error(request, f"Nothing was published: {error.message}")
                 return self._to(version)
             else:
-                self.log_change(request, version, "Published.")
                 messages.success(request, f"{version} is in force. {len(results)} samples passed.")
                 return self._to(version)
         return self._publish_page(request, version)
@@ -362,7 +383,6 @@ class MappingVersionAdmin(TextColumns, ModelAdmin):
         except publishing.NothingToUndo as error:
             messages.error(request, str(error))
             return self._to(version)
-        self.log_change(request, former, f"Put back in force; v{version.number} was undone.")
         messages.success(request, f"{former} is in force again.")
         return self._to(former)
 

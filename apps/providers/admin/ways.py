@@ -91,8 +91,10 @@ def store_secret(way: AuthConfig, value: str, *, label: str, older_end: str) -> 
     """Store a secret; those before it end `older_end` seconds from now, or stay where that is empty."""
     if older_end:
         end = timezone.now() + timedelta(seconds=int(older_end))
-        # No signal from update(): the new secret's own save raises the stamp in the same transaction.
-        way.secrets.filter(Q(valid_until=None) | Q(valid_until__gt=end)).update(valid_until=end)
+        # One by one: an update of them all would leave no trace in the history.
+        for older in way.secrets.filter(Q(valid_until=None) | Q(valid_until__gt=end)):
+            older.valid_until = end
+            older.save(update_fields=["valid_until"])
     secret = Secret(auth_config=way, label=label)
     secret.set_value(value)
     secret.save()

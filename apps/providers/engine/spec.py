@@ -304,6 +304,9 @@ class ProviderSpec(Strict):
     body_limit_bytes: int | None = Field(default=None, ge=1024, le=512 * 1024 * 1024)
     notes: str = ""
     sources: tuple[str, ...] = ()
+    # A sentence each: what is known not to be read, and where we refuse what the provider's own code accepts, and why.
+    gaps: tuple[str, ...] = ()
+    stricter: tuple[str, ...] = ()
     setup: SetupSpec = Field(default_factory=SetupSpec)
     auth: Scheme
     auth_options: AuthOptions = ()

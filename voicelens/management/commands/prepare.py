@@ -1,4 +1,4 @@
-"""Makes an installation ready to serve: tables, static files, catalogue, jobs, and an admin user if there is none."""
+"""Makes an installation ready to serve: tables, static files, catalogue, jobs, groups, a first admin user."""
 
 import hashlib
 import secrets
@@ -15,11 +15,14 @@ from apps.providers import registry, vault
 from apps.providers.catalog import CatalogError
 from apps.providers.publishing import SamplesFail
 from apps.providers.sync import sync_catalog
+from voicelens.groups import ensure_groups
 from voicelens.schedule import ensure_schedule
 
 
 class Command(BaseCommand):
-    help = "Migrate, collect static files, load the catalogue, create missing jobs and the first admin user."
+    help = (
+        "Migrate, collect static files, load the catalogue, create missing jobs, the groups and the first admin user."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -36,6 +39,8 @@ class Command(BaseCommand):
         self._load_catalogue()
         for name in ensure_schedule():
             self.stdout.write(f"scheduled: {name}")
+        for name in ensure_groups():
+            self.stdout.write(f"group {name}: rights set")
         self._create_admin()
 
     def _check_secrets(self) -> None:

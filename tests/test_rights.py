@@ -1,0 +1,357 @@
+"""Who may do what: each group against each page and button of the admin, and against each address of the API."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, Permission, User
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.test import Client
+from django.urls import NoReverseMatch, URLPattern, reverse
+from django_celery_beat.models import PeriodicTask
+from rest_framework.authtoken.models import Token
+
+from apps.analytics.models import DailyProviderStats
+from apps.history.models import Change
+from apps.ingest import operations
+from apps.ingest.models import Artifact, CallKey, InboundEvent, Message
+from apps.providers import publishing
+from apps.providers.access import HoldsRight, right_of
+from apps.providers.models import Endpoint, MappingVersion, Provider, Secret
+from tests.calls import CALL_ID, ENDED, EVENTS, TRANSFER, sample
+from voicelens import api as front
+from voicelens.groups import GROUPS, ensure_groups, rights_of
+from voicelens.schedule import ensure_schedule
+
+pytestmark = pytest.mark.django_db
+
+WHO = ("nobody", "analyst", "ops", "admin")
+Who = dict[str, Client]
+
+
+def page(model: Any, kind: str, *args: Any) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{kind}", args=args)
+
+
+def action(row: Any, name: str) -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_{name}", args=[row.pk])
+
+
+@pytest.fixture
+def who() -> Who:
+    """A browser for a member of each group, and for a user of none; all may enter the admin."""
+    ensure_groups()
+    browsers = {}
+    for name in WHO:
+        user = User.objects.create_user(f"{name}_user", is_staff=True)
+        user.groups.set(Group.objects.filter(name=name))
+        browsers[name] = Client(headers={"accept": "text/html, application/json"})
+        browsers[name].force_login(user)
+    return browsers
+
+
+@pytest.fixture
+def calls(deliver: Any, drain: Any) -> None:
+    for name in EVENTS:
+        assert deliver(sample(name)).status_code == 200
+    deliver(sample(TRANSFER, call_id="call_waiting"))
+    drain()
+    ensure_schedule()
+
+
+def message() -> Message:
+    return Message.objects.get(call_id=CALL_ID)
+
+
+def key() -> CallKey:
+    return CallKey.objects.get(call_id=CALL_ID)
+
+
+def version(number: int = 1) -> MappingVersion:
+    return MappingVersion.objects.get(provider__slug="retell", number=number)
+
+
+def retell() -> Provider:
+    return Provider.objects.get(slug="retell")
+
+
+def endpoint() -> Endpoint:
+    return Endpoint.objects.get(provider__slug="retell", slug="default")
+
+
+def secret() -> Secret:
+    return Secret.objects.get(auth_config__endpoint=endpoint())
+
+
+def delivery() -> InboundEvent:
+    return InboundEvent.objects.get(event="call_analyzed")
+
+
+# Each page of the admin and who may open it.
+PAGES: list[tuple[str, Callable[[], str], tuple[str, ...]]] = [
+    ("first page", lambda: reverse("admin:index"), WHO),
+    ("messages", lambda: page(Message, "changelist"), ("analyst", "admin")),
+    ("message", lambda: page(Message, "change", message().pk), ("analyst", "admin")),
+    ("message's history", lambda: page(Message, "history", message().pk), ("analyst", "admin")),
+    ("deleting a message", lambda: page(Message, "delete", message().pk), ("admin",)),
+    ("correcting", lambda: action(message(), "correct"), ("admin",)),
+    ("withdrawing", lambda: action(message(), "withdraw"), ("admin",)),
+    ("erasing", lambda: action(message(), "erase"), ("admin",)),
+    ("calls", lambda: page(CallKey, "changelist"), ("admin",)),
+    ("restoring", lambda: action(key(), "restore"), ("admin",)),
+    ("erasing a call", lambda: action(key(), "erase"), ("admin",)),
+    ("deliveries", lambda: page(InboundEvent, "changelist"), ("ops", "admin")),
+    ("delivery", lambda: page(InboundEvent, "change", delivery().pk), ("ops", "admin")),
+    ("replaying", lambda: action(delivery(), "replay"), ("ops", "admin")),
+    ("numbers", lambda: page(DailyProviderStats, "changelist"), ("analyst", "ops", "admin")),
+    ("providers", lambda: page(Provider, "changelist"), ("analyst", "ops", "admin")),
+    ("provider", lambda: page(Provider, "change", retell().pk), ("analyst", "ops", "admin")),
+    ("adding a provider", lambda: page(Provider, "add"), ("admin",)),
+    ("new draft", lambda: action(retell(), "new_draft"), ("admin",)),
+    ("following the catalogue", lambda: action(retell(), "follow_catalogue"), ("admin",)),
+    ("endpoint", lambda: page(Endpoint, "change", endpoint().pk), ("analyst", "ops", "admin")),
+    ("adding an endpoint", lambda: page(Endpoint, "add"), ("admin",)),
+    ("switching off", lambda: action(endpoint(), "switch_off"), ("ops", "admin")),
+    ("switching on", lambda: action(endpoint(), "switch_on"), ("ops", "admin")),
+    ("secret", lambda: page(Secret, "change", secret().pk), ("admin",)),
+    ("deleting a secret", lambda: page(Secret, "delete", secret().pk), ("admin",)),
+    ("version", lambda: page(MappingVersion, "change", version().pk), ("analyst", "ops", "admin")),
+    ("edit as draft", lambda: action(version(), "edit_as_draft"), ("admin",)),
+    ("publishing", lambda: action(version(2), "publish"), ("admin",)),
+    ("undoing", lambda: action(version(2), "undo"), ("admin",)),
+    ("schedules", lambda: page(PeriodicTask, "changelist"), ("ops", "admin")),
+    ("adding a schedule", lambda: page(PeriodicTask, "add"), ("ops", "admin")),
+    ("users", lambda: page(User, "changelist"), ("admin",)),
+    ("adding a user", lambda: page(User, "add"), ("admin",)),
+    ("groups", lambda: page(Group, "changelist"), ("admin",)),
+    ("tokens", lambda: reverse("admin:authtoken_tokenproxy_changelist"), ("admin",)),
+    ("history", lambda: page(Change, "changelist"), ("admin",)),
+]
+
+
+def test_each_group_opens_its_pages_and_no_other(who: Who, calls: None) -> None:
+    publishing.draft_of(version())
+    opened = {name: {group for group in WHO if who[group].get(url()).status_code < 400} for name, url, _ in PAGES}
+    assert opened == {name: set(groups) for name, _, groups in PAGES}
+
+
+# What is posted, who may, and whether it has happened.
+DOING: list[tuple[str, Callable[[Client], Any], tuple[str, ...], Callable[[], bool]]] = [
+    ("replay", lambda client: client.post(action(delivery(), "replay")), ("ops", "admin"),
+     lambda: delivery().state == "received"),
+    ("replay selected", lambda client: client.post(
+        page(InboundEvent, "changelist"), {"action": "replay_selected", "_selected_action": [delivery().pk]}
+    ), ("ops", "admin"), lambda: delivery().state == "received"),
+    ("switch off", lambda client: client.post(action(endpoint(), "switch_off")), ("ops", "admin"),
+     lambda: not endpoint().enabled),
+    ("disable a task", lambda client: client.post(
+        page(PeriodicTask, "changelist"),
+        {"action": "disable_tasks", "_selected_action": [PeriodicTask.objects.get(task="ingest.sweep").pk]},
+    ), ("ops", "admin"), lambda: not PeriodicTask.objects.get(task="ingest.sweep").enabled),
+    ("correct", lambda client: client.post(
+        action(message(), "correct"), {"status": "error", "start_time": "2026-03-16T16:05:00Z"}
+    ), ("admin",), lambda: message().status == "error"),
+    ("delete", lambda client: client.post(page(Message, "delete", message().pk), {"post": "yes"}), ("admin",),
+     lambda: not Message.objects.filter(call_id=CALL_ID).exists()),
+    ("delete selected", lambda client: client.post(
+        page(Message, "changelist"),
+        {"action": "delete_selected", "_selected_action": [message().pk], "post": "yes"},
+    ), ("admin",), lambda: not Message.objects.filter(call_id=CALL_ID).exists()),
+    ("erase", lambda client: client.post(action(key(), "erase")), ("admin",),
+     lambda: not CallKey.objects.filter(call_id=CALL_ID).exists()),
+    ("new draft", lambda client: client.post(action(retell(), "new_draft")), ("admin",),
+     lambda: MappingVersion.objects.filter(provider__slug="retell", number=3).exists()),
+    ("publish", lambda client: client.post(action(version(2), "publish")), ("admin",),
+     lambda: version(2).state == "published"),
+    ("delete a secret", lambda client: client.post(page(Secret, "delete", secret().pk), {"post": "yes"}), ("admin",),
+     lambda: not Secret.objects.filter(auth_config__endpoint=endpoint()).exists()),
+    ("change an endpoint", lambda client: client.post(
+        page(Endpoint, "change", endpoint().pk), {"account": "mine", "environment": "live", "allowed_addresses": "[]",
+        "auth_configs-TOTAL_FORMS": "0", "auth_configs-INITIAL_FORMS": "0"},
+    ), ("admin",), lambda: endpoint().account == "mine"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("group", WHO)
+@pytest.mark.parametrize(("what", "do", "groups", "happened"), DOING, ids=[row[0] for row in DOING])
+def test_each_group_does_what_it_may_and_nothing_else(
+    what: str, do: Any, groups: tuple[str, ...], happened: Any, group: str, who: Who, calls: None
+) -> None:
+    publishing.draft_of(version())
+    assert not happened()
+    do(who[group])
+    assert happened() is (group in groups)
+
+
+BUTTONS = ("correct", "withdraw", "erase", "restore", "replay", "switch_off", "new_draft", "edit_as_draft")
+
+
+def test_buttons_that_one_may_not_use_are_not_shown(who: Who, calls: None) -> None:
+    operations.correct(message(), {"hcr.summary": "mended"}, "olga")
+    rows = (message(), delivery(), endpoint(), retell(), version())
+    shown: dict[str, set[str]] = {}
+    for group in WHO:
+        texts = [who[group].get(page(type(row), "change", row.pk)).content.decode() for row in rows]
+        urls = [(name, action(row, name)) for row in rows for name in BUTTONS if _has(row, name)]
+        shown[group] = {name for name, url in urls if any(url in text for text in texts)}
+    everything = {"correct", "withdraw", "erase", "replay", "switch_off", "new_draft", "edit_as_draft"}
+    assert shown == {"nobody": set(), "analyst": set(), "ops": {"replay", "switch_off"}, "admin": everything}
+
+
+def _has(row: Any, name: str) -> bool:
+    try:
+        return bool(action(row, name))
+    except NoReverseMatch:
+        return False
+
+
+def test_what_one_may_open_links_to_nothing_that_one_may_not(who: Who, calls: None) -> None:
+    rows = (message(), delivery(), endpoint(), retell(), version())
+    for group in ("analyst", "ops"):
+        for row in rows:
+            text = who[group].get(page(type(row), "change", row.pk)).content.decode()
+            for model in (Message, InboundEvent, CallKey, Secret, User):
+                if who[group].get(page(model, "changelist")).status_code == 403:
+                    assert f'href="{page(model, "changelist")}' not in text, (group, row, model)
+
+
+def test_secrets_are_named_to_those_only_who_may_see_them(who: Who, catalogue: None) -> None:
+    shown = {group: "of the tests" in who[group].get(page(Endpoint, "change", endpoint().pk)).content.decode()
+             for group in WHO}  # fmt: skip
+    assert shown == {"nobody": False, "analyst": False, "ops": False, "admin": True}
+
+
+# --- users and groups ----------------------------------------------------------------------------------------
+
+
+def test_an_admin_of_the_group_makes_nobody_a_superuser(who: Who) -> None:
+    root = User.objects.create_superuser("root", "", "a password of the tests")
+    petra = User.objects.create_user("petra")
+    assert "is_superuser" not in who["admin"].get(page(User, "change", petra.pk)).context["adminform"].form.fields
+    form = {"username": "petra", "is_superuser": "on", "date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
+    assert who["admin"].post(page(User, "change", petra.pk), form).status_code == 302
+    assert not User.objects.get(username="petra").is_superuser
+    password = reverse("admin:auth_user_password_change", args=[root.pk])
+    assert who["admin"].get(password).status_code == 403
+    assert who["admin"].post(page(User, "change", root.pk), form | {"username": "root"}).status_code == 403
+    assert who["admin"].post(page(User, "delete", root.pk), {"post": "yes"}).status_code == 403
+    chosen = {"action": "delete_selected", "_selected_action": [root.pk], "post": "yes"}
+    assert who["admin"].post(page(User, "changelist"), chosen).status_code == 403
+    assert User.objects.get(username="root").check_password("a password of the tests")
+
+
+def test_the_groups_are_made_once_and_kept_as_they_are_to_be() -> None:
+    own = Group.objects.create(name="night shift")
+    own.permissions.set(Permission.objects.filter(codename="view_message"))
+    assert ensure_groups() == list(GROUPS)
+    assert ensure_groups() == []
+    Group.objects.get(name="analyst").permissions.set(Permission.objects.filter(codename="view_secret"))
+    Group.objects.get(name="ops").delete()
+    assert ensure_groups() == ["analyst", "ops"]
+    for name in GROUPS:
+        held = {f"{right.content_type.app_label}.{right.codename}" for right in
+                Group.objects.get(name=name).permissions.select_related("content_type")}  # fmt: skip
+        assert held == set(rights_of(name))
+    assert [right.codename for right in own.permissions.all()] == ["view_message"]
+
+
+def test_the_groups_that_come_with_voicelens_are_not_edited_by_hand(client: Client) -> None:
+    ensure_groups()
+    client.force_login(User.objects.create_superuser("olga", "", "a password of the tests"))
+    ours, own = Group.objects.get(name="ops"), Group.objects.create(name="night shift")
+    for group, changed in ((ours, False), (own, True)):
+        answer = client.post(page(Group, "change", group.pk), {"name": "renamed", "permissions": []})
+        assert answer.status_code == (302 if changed else 403)
+    chosen = {"action": "delete_selected", "_selected_action": [ours.pk, own.pk], "post": "yes"}
+    client.post(page(Group, "changelist"), chosen)
+    assert Group.objects.filter(name="ops").exists()
+
+
+def test_a_start_makes_the_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voicelens.management.commands.prepare._collect_static", lambda: None)
+    monkeypatch.setattr("voicelens.management.commands.prepare.sync_catalog", lambda: _Nothing)
+    call_command("prepare")
+    assert set(Group.objects.values_list("name", flat=True)) == set(GROUPS)
+
+
+class _Nothing:
+    @staticmethod
+    def lines() -> list[str]:
+        return []
+
+
+# --- the API -------------------------------------------------------------------------------------------------
+
+ADDRESSES: list[tuple[str, str, tuple[str, ...]]] = [
+    ("/api/messages", "ingest.view_message", ("analyst", "admin")),
+    ("/api/messages/{message}", "ingest.view_message", ("analyst", "admin")),
+    ("/api/messages/{message}/vcp", "ingest.view_message", ("analyst", "admin")),
+    ("/api/artifacts/{artifact}", "ingest.view_artifact", ("analyst", "admin")),
+    ("/api/deliveries", "ingest.view_inboundevent", ("ops", "admin")),
+    ("/api/deliveries/{delivery}", "ingest.view_inboundevent", ("ops", "admin")),
+    ("/api/providers", "providers.view_provider", ("analyst", "ops", "admin")),
+    ("/api/providers/retell", "providers.view_provider", ("analyst", "ops", "admin")),
+    ("/api/comparison-matrix", "providers.view_provider", ("analyst", "ops", "admin")),
+    ("/api/analytics/daily", "analytics.view_dailyproviderstats", ("analyst", "ops", "admin")),
+    ("/api/vcp-example/retell", "providers.view_mappingversion", ("analyst", "ops", "admin")),
+]
+TRIALS: list[tuple[str, str, dict[str, Any]]] = [
+    ("/api/webhook-test", "providers.view_mappingversion", {"provider": "retell", "payload": sample(ENDED)}),
+    ("/api/webhook-signature-test", "providers.view_endpoint",
+     {"provider": "retell", "payload": "{}", "signature": "v=1,d=00"}),
+]  # fmt: skip
+
+
+def test_each_group_reads_its_part_of_the_api_and_is_told_what_it_lacks(who: Who, calls: None) -> None:
+    names = {"message": message().pk, "artifact": Artifact.objects.all()[0].pk, "delivery": delivery().delivery_id}
+    for address, right, groups in ADDRESSES:
+        for group in WHO:
+            answer = who[group].get(address.format(**names), headers={"accept": "application/json"})
+            assert answer.status_code == (200 if group in groups else 403), (address, group)
+            if group not in groups:
+                assert answer.json()["code"] == "HTTP_403"
+                assert answer.json()["message"] == f"this needs the right {right}, which {group}_user does not have"
+                assert answer.json()["context"]["trace_id"] == answer.headers["X-Trace-Id"]
+
+
+@pytest.mark.parametrize(("address", "right", "body"), TRIALS)
+def test_the_trials_are_for_those_who_read_the_registry(
+    address: str, right: str, body: Any, who: Who, catalogue: None
+) -> None:
+    answers = {group: who[group].post(address, json.dumps(body), "application/json") for group in WHO}
+    assert {group: answer.status_code for group, answer in answers.items()} == {
+        "nobody": 403, "analyst": 200, "ops": 200, "admin": 200,
+    }  # fmt: skip
+    assert right in answers["nobody"].json()["message"]
+
+
+def test_every_address_of_the_api_asks_for_a_right_or_says_why_not() -> None:
+    without = {"", "token", "schema", "docs", "webhook/<str:provider_slug>",
+               "webhook/<str:provider_slug>/<str:endpoint_slug>"}  # fmt: skip
+    for entry in front.urlpatterns:
+        view = getattr(getattr(entry, "callback", None), "view_class", None)
+        if isinstance(entry, URLPattern) and view is not None and str(entry.pattern) not in without:
+            assert view.permission_classes == [HoldsRight], entry
+            app, _, codename = right_of(view()).partition(".")
+            assert Permission.objects.filter(content_type__app_label=app, codename=codename).exists(), entry
+
+
+def test_a_view_that_names_no_right_is_open_to_nobody() -> None:
+    with pytest.raises(ImproperlyConfigured, match="object names neither"):
+        right_of(object())
+
+
+def test_a_token_may_what_its_user_may(who: Who, catalogue: None) -> None:
+    user = User.objects.get(username="analyst_user")
+    stranger = Client(headers={"authorization": f"Token {Token.objects.create(user=user).key}"})
+    assert stranger.get("/api/messages").status_code == 200
+    assert stranger.get("/api/deliveries").status_code == 403
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    assert stranger.get("/api/messages").status_code == 401
+
+
+def test_bodies_are_read_by_no_analyst(who: Who, calls: None) -> None:
+    told = who["analyst"].get(f"/api/messages/{message().pk}").json()
+    assert not {"body", "headers"} & {name for event in told["events"] for name in event}
