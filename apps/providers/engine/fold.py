@@ -1,9 +1,8 @@
 """All fragments of one call as one VCP message; the same result in whatever order the events arrived.
 
 Events are laid over each other by rank, then the provider's clock, then the body's digest. Observed beats derived beats
-default, what is absent never overwrites, lists are replaced whole. Outcome, duration, gap and headline are worked
-out from
-the merged call. Provider facts stay outside: they are rules and decision tables.
+default, what is absent never overwrites, lists are replaced whole, but for collections, which grow. Outcome, duration,
+gap and headline are worked out from the merged call. Provider facts stay outside: they are rules and decision tables.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,8 +14,8 @@ from typing import Any
 
 from apps.providers.engine.conditions import Decision
 from apps.providers.engine.mapping import BELOW, DEFAULT, DERIVED, OBSERVED, Fragment, Mapping, Value
-from apps.providers.engine.paths import MISSING, copied, fill, put, says_nothing
-from apps.providers.engine.spec import ARTIFACT_TARGETS, STAGES, Stage
+from apps.providers.engine.paths import MISSING, compile_path, copied, fill, put, says_nothing
+from apps.providers.engine.spec import ARTIFACT_TARGETS, STAGES, Stage, reads_call
 from apps.providers.engine.transforms import to_iso
 from vcp.gap import perception_gap
 
@@ -52,6 +51,10 @@ class Event:
         return self.rank, clock, self.digest, self.payload_ref
 
 
+def _no_reference(kind: str, content: Json) -> str | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Context:
     """What a message says beside the payloads. `pseudonym` turns a telephone number into a keyed one."""
@@ -63,16 +66,24 @@ class Context:
     pseudonym: Callable[[str], str]
     # What people corrected, by target; stronger than anything told, and what is worked out follows it. None takes away.
     corrections: MappingType[str, Json] = field(default_factory=dict)
+    # The reference under which a large part (its kind and content) will be kept; none: the message refers to nothing.
+    artifact_ref: Callable[[str, Json], str | None] = _no_reference
 
 
 @dataclass
 class Folded:
-    """The message as plain JSON, without checksum and processing times; `ready_made` when its sender wrote it whole."""
+    """The message as plain JSON, without checksum and processing times; `ready_made` when its sender wrote it whole.
+
+    `failed` and `artifacts` (by kind) are of the rules that read the whole call; each of those artifacts is to be kept
+    under the reference that the context gave for it.
+    """
 
     message: dict[str, Json]
     stage: Stage
     unseen: list[dict[str, Json]] = field(default_factory=list)
     ready_made: bool = False
+    failed: list[dict[str, Json]] = field(default_factory=list)
+    artifacts: dict[str, Json] = field(default_factory=dict)
 
 
 def fold(events: Iterable[Event], mapping: Mapping, context: Context) -> Folded | None:
@@ -85,7 +96,8 @@ def fold(events: Iterable[Event], mapping: Mapping, context: Context) -> Folded 
         # A ready-made message stands for itself; nothing is worked out for its sender.
         return Folded(dict(whole.fragment.message or {}), _stage(ordered), ready_made=True)
     merged = _Merged(ordered, mapping, context)
-    return Folded(merged.message(), merged.stage, merged.unseen)
+    message = merged.message()
+    return Folded(message, merged.stage, merged.unseen, failed=merged.failed, artifacts=merged.artifacts)
 
 
 def _stage(events: Sequence[Event]) -> Stage:
@@ -107,8 +119,12 @@ class _Merged:
         self.history: list[str] = []
         self.problems: list[str] = sorted({text for event in events for text in event.failures})
         self.unseen: list[dict[str, Json]] = []
+        self.failed: list[dict[str, Json]] = []
+        self.artifacts: dict[str, Json] = {}
         for event in events:
             self._lay_over(event.fragment)
+        self.document = mapping.call_document(event.fragment.collected for event in events)
+        self._read_document()
         for target, value in context.corrections.items():
             self.values.pop(target, None)
             if value is not None:
@@ -121,6 +137,29 @@ class _Merged:
                 self.values[target] = value
         self.facts |= fragment.facts
         overlay(self.data, fragment.data)
+
+    def _read_document(self) -> None:
+        """What the rules make of the whole call fills what no event told as strongly."""
+        found, report = self.mapping.apply_to_call(self.document)
+        self.unseen += report.unseen
+        self.failed = report.failed
+        self.problems += [f"{failure['path']}: {failure['error']}" for failure in report.failed]
+        for target, value in found.items():
+            if target in ARTIFACT_TARGETS:
+                self._keep_artifact(target, value)
+            elif self._is_weaker(target, value):
+                self.values[target] = value
+
+    def _is_weaker(self, target: str, value: Value) -> bool:
+        there = self.values.get(target)
+        return there is None or STRENGTH[there.basis] < STRENGTH[value.basis]
+
+    def _keep_artifact(self, kind: str, value: Value) -> None:
+        target = ARTIFACT_TARGETS[kind]
+        if self._is_weaker(target, value):
+            self.artifacts[kind] = value.value
+            ref = self.context.artifact_ref(kind, value.value)
+            self.values[target] = Value(value.basis, value.rule, ref)
 
     # --- reading and adding ---------------------------------------------------------------------------
 
@@ -162,7 +201,7 @@ class _Merged:
 
     def _decide(self, decision: Decision) -> None:
         def read(path: str) -> Json:
-            return self.facts.get(path, MISSING)
+            return compile_path(path)(self.document) if reads_call(path) else self.facts.get(path, MISSING)
 
         value, held = decision.decide(read)
         word = decision.unseen_word(read)
@@ -232,7 +271,16 @@ class _Merged:
             return " ".join([*words, "in progress"])
         text = f"{' '.join(words)}: {self.get(STATUS)}"
         reason = self.get("outcomes.objective.metrics.disconnect_reason")
-        return f"{text} ({reason})"[:MAX_HEADLINE] if reason else text
+        return ", ".join([f"{text} ({reason})" if reason else text, *self._measures()])[:MAX_HEADLINE]
+
+    def _measures(self) -> list[str]:
+        """How much of a call there was, of those whose conversation is put together here and tell no summary."""
+        turns = self.artifacts.get("transcript")
+        if turns is None:
+            return []
+        counted = {"turn": len(turns), "tool call": len(self.get("call.capabilities_invoked") or ())}
+        found = [f"{number} {word}{'' if number == 1 else 's'}" for word, number in counted.items() if number]
+        return found if self.get(DURATION) is None else [*found, f"{self.get(DURATION)} s"]
 
     def _payload(self) -> dict[str, Json]:
         slug, call_id = self.context.provider, self.context.call_id
