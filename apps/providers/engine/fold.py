@@ -16,6 +16,7 @@ from typing import Any
 from apps.providers.engine.conditions import Decision
 from apps.providers.engine.mapping import BELOW, DEFAULT, DERIVED, OBSERVED, Fragment, Mapping, Value
 from apps.providers.engine.paths import MISSING, copied, fill, put, says_nothing
+from apps.providers.engine.prices import Rates
 from apps.providers.engine.spec import ARTIFACT_TARGETS, STAGES, Stage
 from apps.providers.engine.transforms import to_iso
 from vcp.gap import perception_gap
@@ -52,6 +53,11 @@ class Event:
         return self.rank, clock, self.digest, self.payload_ref
 
 
+def no_prices(model: str, at_iso: str) -> Rates | None:
+    """The price list where none is known."""
+    return None
+
+
 @dataclass(frozen=True)
 class Context:
     """What a message says beside the payloads. `pseudonym` turns a telephone number into a keyed one."""
@@ -63,6 +69,8 @@ class Context:
     pseudonym: Callable[[str], str]
     # What people corrected, by target; stronger than anything told, and what is worked out follows it. None takes away.
     corrections: MappingType[str, Json] = field(default_factory=dict)
+    # The prices of a model that are in force at a time, which is ISO 8601 with its zone.
+    prices: Callable[[str, str], Rates | None] = no_prices
 
 
 @dataclass

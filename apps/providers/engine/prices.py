@@ -1,11 +1,12 @@
 """What a call's usage costs by a dated price list: the estimate for providers that tell tokens but no money.
 
-It knows prices, the places of the usage in a call document, and the sum. Which prices are in force at a call's
-start is the registry's to say; that the result is marked as an estimate is the fold's.
+It knows prices and their days, the places of the usage in a call document, and the sum. Where the price list is kept
+is the registry's to say; that the result is marked as an estimate is the fold's.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any, Literal
@@ -63,7 +64,10 @@ def _valid_cost(target: str) -> str:
 
 Path = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_valid_path)]
 Target = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_valid_field)]
-RateName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+RATE_NAME = r"^[a-z][a-z0-9_]{0,39}$"
+RateName = Annotated[str, Field(pattern=RATE_NAME)]
+# As many digits as the database keeps.
+Usd = Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=8)]
 
 
 class _Strict(BaseModel):
@@ -99,6 +103,76 @@ class EstimateSpec(_Strict):
         return self
 
 
+class PriceSpec(_Strict):
+    """Prices of one model from a day on, as a catalogue file writes them: `usd` by rate name, each `per` so many units.
+
+    Days are UTC; `valid_until` is the first day on which they are no longer in force.
+    """
+
+    model: str = Field(min_length=1, max_length=100)
+    usd: dict[RateName, Usd] = Field(min_length=1)
+    per: Per = "million"
+    valid_from: date
+    valid_until: date | None = None
+    source: str = Field(default="", max_length=500)
+    note: str = Field(default="", max_length=200)
+
+    @model_validator(mode="after")
+    def _ends_after_it_began(self) -> "PriceSpec":
+        if self.valid_until is not None and self.valid_until <= self.valid_from:
+            raise ValueError("valid_until must be after valid_from: it is the first day without these prices")
+        return self
+
+    def rows(self) -> list["DatedRate"]:
+        return [
+            DatedRate(self.model, name, Rate(usd, self.per), self.valid_from, self.valid_until)
+            for name, usd in self.usd.items()
+        ]
+
+
+@dataclass(frozen=True)
+class DatedRate:
+    """One rate of one model, and the days on which it is in force."""
+
+    model: str
+    name: str
+    rate: Rate
+    valid_from: date
+    valid_until: date | None = None
+
+    def covers(self, day: date) -> bool:
+        return self.valid_from <= day and (self.valid_until is None or day < self.valid_until)
+
+    def overlaps(self, other: "DatedRate") -> bool:
+        """Both are prices of the same thing and have a day in common."""
+        later = max(self.valid_from, other.valid_from)
+        return (self.model, self.name) == (other.model, other.name) and self.covers(later) and other.covers(later)
+
+
+class PriceList:
+    """All that is known of one provider's prices, in whatever order it is given."""
+
+    def __init__(self, rows: Iterable[DatedRate] = ()) -> None:
+        self._by_model: dict[str, list[DatedRate]] = {}
+        for row in rows:
+            self._by_model.setdefault(row.model, []).append(row)
+
+    def at(self, model: str, moment: datetime) -> Rates | None:
+        """The model's prices on the UTC day of that moment; None for a model without any on that day."""
+        day = moment.astimezone(UTC).date()
+        return {row.name: row.rate for row in self._by_model.get(model, ()) if row.covers(day)} or None
+
+
+def first_overlap(prices: Iterable[PriceSpec]) -> str:
+    """What of the prices is told twice for a day, in words; empty when nothing is."""
+    seen: list[DatedRate] = []
+    for row in (row for price in prices for row in price.rows()):
+        if any(row.overlaps(other) for other in seen):
+            return f"{row.model} {row.name} has two prices on {row.valid_from}; end the older one with valid_until"
+        seen.append(row)
+    return ""
+
+
 class _NotPriceable(Exception):
     """A row that tells usage of which the cost cannot be said."""
 
@@ -110,7 +184,7 @@ def estimate(spec: EstimateSpec, document: Json, model: str | None, rates: Rates
 
     None: no row tells any usage, the model has no prices, a rate is missing of which units were used, or a row
     contradicts itself: a number that is none or below 0, or a total that is not the sum of its parts. So a row that
-    tells how many of its tokens were cached, but not of which kind, has no price: it would be too dear or charged twice.
+    tells how many tokens were cached, but not of which kind, has no price: it would be too dear or charged twice.
     """
     prices = rates(model) if model else None
     rows = compile_path(spec.rows)(document)

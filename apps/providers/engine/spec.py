@@ -21,6 +21,7 @@ from apps.providers.engine import transforms
 from apps.providers.engine.conditions import Condition, Decision
 from apps.providers.engine.errors import PathError
 from apps.providers.engine.paths import compile_path
+from apps.providers.engine.prices import PriceSpec, first_overlap
 from apps.providers.engine.redact import compile_patterns
 from apps.providers.engine.signatures import Scheme
 from vcp.models import field_type
@@ -275,6 +276,16 @@ class ProviderSpec(Strict):
     setup: SetupSpec = Field(default_factory=SetupSpec)
     auth: Scheme
     mapping: MappingSpec
+    # What its models cost, for providers that tell usage but no money.
+    prices: tuple[PriceSpec, ...] = ()
+
+    @field_validator("prices")
+    @classmethod
+    def _one_price_a_day(cls, prices: tuple[PriceSpec, ...]) -> tuple[PriceSpec, ...]:
+        problem = first_overlap(prices)
+        if problem:
+            raise ValueError(problem)
+        return prices
 
 
 def first_problem(error: ValidationError) -> str:

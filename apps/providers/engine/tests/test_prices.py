@@ -1,5 +1,6 @@
 """Estimates of cost: exact sums by a price list, and None wherever the cost cannot be said."""
 
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from apps.providers.engine.prices import EstimateSpec, Rate, estimate
+from apps.providers.engine.prices import EstimateSpec, PriceList, PriceSpec, Rate, estimate, first_overlap
 
 TARGET = "outcomes.model_outcome_attribution.roles.V2V.cost_usd"
 INPUT, OUTPUT = "usage.input_token_details", "usage.output_token_details"
@@ -177,3 +178,87 @@ def test_a_cached_token_is_charged_once_at_the_cached_rate(plain, cached):
 def test_a_specification_that_cannot_work_is_refused_with_its_reason(changes, said):
     with pytest.raises(ValidationError, match=said):
         EstimateSpec.model_validate(SPEC | changes)
+
+
+# --- the price list -----------------------------------------------------------------------------------------
+
+MARCH, APRIL, MAY = date(2026, 3, 1), date(2026, 4, 1), date(2026, 5, 1)
+
+
+def prices(model="m", usd=1, valid_from=MARCH, valid_until=None, **more):
+    usd = usd if isinstance(usd, dict) else {"text_in": usd}
+    return PriceSpec(model=model, usd=usd, valid_from=valid_from, valid_until=valid_until, **more)
+
+
+def listed(*specs):
+    return PriceList(row for spec in specs for row in spec.rows())
+
+
+def noon(day):
+    return datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("moment", "usd"),
+    [
+        (datetime(2026, 2, 28, 23, 59, 59, 999999, tzinfo=UTC), None),
+        (datetime(2026, 3, 1, tzinfo=UTC), 1),
+        (datetime(2026, 3, 31, 23, 59, tzinfo=UTC), 1),
+        (datetime(2026, 4, 1, tzinfo=UTC), 2),
+        (datetime(2026, 5, 1, tzinfo=UTC), None),
+        # Days are UTC: this is the last of March there.
+        (datetime(2026, 4, 1, 1, tzinfo=timezone(timedelta(hours=2))), 1),
+    ],
+)
+def test_a_price_is_in_force_from_its_first_day_up_to_its_end(moment, usd):
+    known = listed(prices(usd=2, valid_from=APRIL, valid_until=MAY), prices(usd=1, valid_until=APRIL))
+    assert known.at("m", moment) == (usd and {"text_in": Rate(Decimal(usd))})
+
+
+def test_rates_change_one_by_one_and_each_has_its_unit():
+    known = listed(
+        prices(usd={"text_in": 4, "text_out": 16}, valid_until=APRIL),
+        prices(usd={"text_in": 3}, valid_from=APRIL),
+        prices(usd={"audio": 0.017}, per="minute"),
+    )
+    assert known.at("m", noon(MARCH)) == {
+        "text_in": Rate(Decimal(4)), "text_out": Rate(Decimal(16)), "audio": Rate(Decimal("0.017"), "minute"),
+    }  # fmt: skip
+    assert set(known.at("m", noon(APRIL))) == {"text_in", "audio"}
+    assert known.at("M", noon(APRIL)) is None
+    assert PriceList().at("m", noon(MARCH)) is None
+
+
+@pytest.mark.parametrize(
+    ("specs", "said"),
+    [
+        ([prices(valid_until=APRIL), prices(valid_from=APRIL)], ""),
+        ([prices(), prices(model="other"), prices(usd={"text_out": 1})], ""),
+        ([prices(valid_from=APRIL, valid_until=MAY), prices(valid_until=APRIL), prices(valid_from=MAY)], ""),
+        ([prices(), prices(valid_from=APRIL)], "m text_in has two prices on 2026-04-01"),
+        ([prices(valid_from=APRIL), prices()], "m text_in has two prices on"),
+        ([prices(), prices()], "m text_in has two prices on 2026-03-01"),
+        ([prices(valid_until=MAY), prices(valid_from=APRIL, valid_until=MAY)], "m text_in has two prices"),
+    ],
+)
+def test_two_prices_of_one_day_are_seen(specs, said):
+    found = first_overlap(specs)
+    assert said in found
+    assert bool(found) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"valid_until": MARCH}, "must be after valid_from"),
+        ({"usd": -1}, "greater than or equal to 0"),
+        ({"usd": "0.000000001"}, "decimal places"),
+        ({"usd": {}}, "at least 1 item"),
+        ({"usd": {"Text in": 1}}, "pattern"),
+        ({"per": "hour"}, "'million' or 'minute'"),
+        ({"model": ""}, "at least 1 character"),
+    ],
+)
+def test_a_price_that_cannot_be_is_refused_with_its_reason(wrong, said):
+    with pytest.raises(ValidationError, match=said):
+        prices(**wrong)
