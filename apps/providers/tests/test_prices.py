@@ -1,4 +1,4 @@
-"""Prices in the registry: no day has two, the catalogue never writes over what was edited, one ends where one starts."""
+"""Prices in the registry: no day has two, edited ones stay, and one ends where the next begins."""
 
 from datetime import date
 from decimal import Decimal
