@@ -13,6 +13,7 @@ from django.conf import settings
 
 from apps.ingest.models import CallKey, Message
 from apps.ingest.pseudonyms import pseudonym
+from apps.providers import registry
 from apps.providers.engine.fold import Context, Folded, sort_keys
 from apps.providers.engine.mapping import BELOW
 from vcp import VCPMessage, checksum, validate
@@ -39,6 +40,7 @@ def context(key: CallKey, provider_name: str, corrections: Sequence[dict[str, An
         retention_policy=settings.DATA_RETENTION_POLICY,
         pseudonym=lambda number: pseudonym(key.provider, number),
         corrections={item["path"]: item["value"] for item in corrections},
+        prices=lambda model, at_iso: registry.rates(key.provider, model, datetime.fromisoformat(at_iso)),
     )
 
 

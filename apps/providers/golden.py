@@ -15,6 +15,7 @@ from apps.providers import catalog
 from apps.providers.engine.fold import Context, Event, fold
 from apps.providers.engine.mapping import Fragment, Identity, Mapping
 from apps.providers.engine.payload import parse
+from apps.providers.engine.prices import PriceList
 from apps.providers.engine.spec import ProviderSpec
 from vcp import validate
 
@@ -57,7 +58,15 @@ def _event(identity: Identity, fragment: Fragment, body: bytes) -> Event:
 
 
 def _message(provider: ProviderSpec, mapping: Mapping, identity: Identity, event: Event) -> dict[str, Any]:
-    context = Context(provider.slug, provider.name, identity.call_id or "", "standard_30_days", _pseudonym)
+    prices = PriceList(row for price in provider.prices for row in price.rows())
+    context = Context(
+        provider.slug,
+        provider.name,
+        identity.call_id or "",
+        "standard_30_days",
+        _pseudonym,
+        prices=lambda model, at_iso: prices.at(model, datetime.fromisoformat(at_iso)),
+    )
     folded = fold([event], mapping, context)
     if folded is None:
         return {"message": None, "errors": []}

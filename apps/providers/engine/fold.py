@@ -15,6 +15,7 @@ from typing import Any
 from apps.providers.engine.conditions import Decision
 from apps.providers.engine.mapping import BELOW, DEFAULT, DERIVED, OBSERVED, Fragment, Mapping, Value
 from apps.providers.engine.paths import MISSING, compile_path, copied, fill, put, says_nothing
+from apps.providers.engine.prices import EstimateSpec, Rates, estimate
 from apps.providers.engine.spec import ARTIFACT_TARGETS, STAGES, Stage, reads_call
 from apps.providers.engine.transforms import to_iso
 from vcp.gap import perception_gap
@@ -22,6 +23,7 @@ from vcp.gap import perception_gap
 Json = Any
 STRENGTH = {DEFAULT: 0, DERIVED: 1, OBSERVED: 2}
 STATUS = "outcomes.objective.status"
+TOTAL_COST = "outcomes.model_outcome_attribution.total_cost_usd"
 START, END, DURATION = "call.start_time", "call.end_time", "call.duration_sec"
 MAX_HEADLINE = 120
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -51,7 +53,13 @@ class Event:
         return self.rank, clock, self.digest, self.payload_ref
 
 
-def _no_reference(kind: str, content: Json) -> str | None:
+def no_reference(kind: str, content: Json) -> str | None:
+    """The reference of a large part where none is kept."""
+    return None
+
+
+def no_prices(model: str, at_iso: str) -> Rates | None:
+    """The price list where none is known."""
     return None
 
 
@@ -66,8 +74,10 @@ class Context:
     pseudonym: Callable[[str], str]
     # What people corrected, by target; stronger than anything told, and what is worked out follows it. None takes away.
     corrections: MappingType[str, Json] = field(default_factory=dict)
+    # The prices of a model that are in force at a time, which is ISO 8601 with its zone.
+    prices: Callable[[str, str], Rates | None] = no_prices
     # The reference under which a large part (its kind and content) will be kept; none: the message refers to nothing.
-    artifact_ref: Callable[[str, Json], str | None] = _no_reference
+    artifact_ref: Callable[[str, Json], str | None] = no_reference
 
 
 @dataclass
@@ -121,6 +131,7 @@ class _Merged:
         self.unseen: list[dict[str, Json]] = []
         self.failed: list[dict[str, Json]] = []
         self.artifacts: dict[str, Json] = {}
+        self.estimated: list[str] = []
         for event in events:
             self._lay_over(event.fragment)
         self.document = mapping.call_document(event.fragment.collected for event in events)
@@ -182,6 +193,7 @@ class _Merged:
         for decision in self.mapping.spec.decisions:
             self._decide(decision)
         self._times()
+        self._costs()
         self._medium()
         self._caller()
         self.add(STATUS, "unknown", DEFAULT)
@@ -241,6 +253,32 @@ class _Merged:
 
     def _infer(self, target: str, value: Json) -> None:
         self.add(target, value, DERIVED)
+
+    def _costs(self) -> None:
+        """What the usage costs by the price list of the call's day. A total needs the first estimate; further ones are
+        added where they are known."""
+        estimates = self.mapping.spec.estimates
+        self.estimated = [spec.target for spec in estimates if self._estimate(spec)]
+        if not self.estimated:
+            return
+        first, *further = (self.get(spec.target) for spec in estimates)
+        if first is not None and TOTAL_COST not in self.values:
+            total = sum((Decimal(str(cost)) for cost in further if cost is not None), Decimal(str(first)))
+            self._infer(TOTAL_COST, float(total))
+            self.estimated.append(TOTAL_COST)
+        if TOTAL_COST in self.estimated:
+            self.add("outcomes.model_outcome_attribution.kpis.cost_per_call_usd", self.get(TOTAL_COST), OBSERVED)
+            self.add("outcomes.model_outcome_attribution.kpis.cost_estimated", True, OBSERVED)
+
+    def _estimate(self, spec: EstimateSpec) -> bool:
+        if spec.target in self.values:
+            return False
+        start = self.get(START)
+        cost = estimate(spec, self.document, self.get(spec.model), lambda model: self.context.prices(model, start))
+        if cost is None or cost >= BELOW[TOTAL_COST]:
+            return False
+        self._infer(spec.target, float(cost))
+        return True
 
     def _medium(self) -> None:
         if self.get("call.direction") is not None:
@@ -311,7 +349,8 @@ class _Merged:
         return payload
 
     def _provenance(self, slug: str) -> dict[str, Json]:
-        inferred = [f"inferred:{target}" for target in sorted(self.values) if self.values[target].basis == DERIVED]
+        derived = sorted(target for target, value in self.values.items() if value.basis == DERIVED)
+        inferred = [f"{'estimated' if target in self.estimated else 'inferred'}:{target}" for target in derived]
         # Which events, in the order of the fold, and the hash of each body as it was received; two endpoints may get
         # the same one.
         steps = dict.fromkeys(f"event:{event.name} sha256:{event.digest}" for event in self.events)

@@ -22,6 +22,7 @@ from apps.providers.engine import transforms
 from apps.providers.engine.conditions import Condition, Decision
 from apps.providers.engine.errors import PathError
 from apps.providers.engine.paths import compile_path, first_key
+from apps.providers.engine.prices import EstimateSpec, PriceSpec, first_overlap
 from apps.providers.engine.redact import compile_patterns
 from apps.providers.engine.signatures import Scheme
 from vcp.models import field_type
@@ -257,6 +258,8 @@ class MappingSpec(Strict):
     collections: tuple[CollectionSpec, ...] = ()
     rules: tuple[RuleSpec, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    # What calls cost by the price list, of providers that bill usage and tell no money. A total needs the first.
+    estimates: tuple[EstimateSpec, ...] = ()
     redact: tuple[RedactSpec, ...] = ()
     leftovers: LeftoverSpec = Field(default_factory=LeftoverSpec)
     # The end is start plus duration where the provider sends no end time of its own.
@@ -290,6 +293,7 @@ class MappingSpec(Strict):
             raise ValueError(f"collections: {sorted(double)[0]!r} stands there twice")
         paths = [path for rule in self.rules if rule.of_call for path in (rule.source, *rule.when)]
         paths += [path for decision in self.decisions for path in decision.paths() if reads_call(path)]
+        paths += [estimate.rows for estimate in self.estimates]
         for path in paths:
             # Of a JSONPath with several names at once only the beginning can be told.
             strange = [key for key in first_key(path)[1:2] if key not in names]
@@ -357,6 +361,16 @@ class ProviderSpec(Strict):
     setup: SetupSpec = Field(default_factory=SetupSpec)
     auth: Scheme
     mapping: MappingSpec
+    # What its models cost, for providers that tell usage but no money.
+    prices: tuple[PriceSpec, ...] = ()
+
+    @field_validator("prices")
+    @classmethod
+    def _one_price_a_day(cls, prices: tuple[PriceSpec, ...]) -> tuple[PriceSpec, ...]:
+        problem = first_overlap(prices)
+        if problem:
+            raise ValueError(problem)
+        return prices
 
 
 def first_problem(error: ValidationError) -> str:
