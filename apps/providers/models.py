@@ -18,9 +18,10 @@ from pydantic import ValidationError as PydanticError
 from apps.providers import vault
 from apps.providers.engine.addresses import parse_networks
 from apps.providers.engine.conditions import Decision
-from apps.providers.engine.prices import RATE_NAME, DatedRate, Rate
+from apps.providers.engine.prices import RATE_NAME, DatedRate, EstimateSpec, Rate
 from apps.providers.engine.signatures import Scheme, parse_scheme
 from apps.providers.engine.spec import (
+    CollectionSpec,
     EventSpec,
     LeftoverSpec,
     MappingSpec,
@@ -238,7 +239,9 @@ class MappingVersion(models.Model):
 
     format = models.CharField(max_length=10, default="rules", help_text="rules, or vcp for ready-made messages.")
     read = models.JSONField(default=dict, blank=True, help_text="Where event name, call id and event time are.")
+    collections = models.JSONField(default=list, blank=True, help_text="Lists that grow over the events of a call.")
     decisions = models.JSONField(default=list, blank=True, help_text="Ordered tables over the merged call.")
+    estimates = models.JSONField(default=list, blank=True, help_text="What a call costs by the price list.")
     redact = models.JSONField(default=list, blank=True, help_text="Payload paths whose values are never stored.")
     leftovers = models.JSONField(default=dict, blank=True, help_text="What of the unused payload is kept, and where.")
     end_from_duration = models.BooleanField(default=False, help_text="No end time of its own: start plus duration.")
@@ -267,7 +270,9 @@ class MappingVersion(models.Model):
 
     def clean(self) -> None:
         validate_with(ReadSpec, self.read, "read")
+        validate_with(list[CollectionSpec], self.collections, "collections")
         validate_with(list[Decision], self.decisions, "decisions")
+        validate_with(list[EstimateSpec], self.estimates, "estimates")
         validate_with(list[RedactSpec], self.redact, "redact")
         validate_with(LeftoverSpec, self.leftovers, "leftovers")
 
@@ -281,7 +286,9 @@ class MappingVersion(models.Model):
             {
                 "format": self.format,
                 "read": self.read,
+                "collections": self.collections,
                 "decisions": self.decisions,
+                "estimates": self.estimates,
                 "redact": self.redact,
                 "leftovers": self.leftovers,
                 "end_from_duration": self.end_from_duration,

@@ -40,9 +40,11 @@ class Excerpt(Transform):
     def __call__(self, value: Json) -> Json:
         if not isinstance(value, str):
             raise TransformError("a text", value)
-        head, found, rest = value.partition(self.after) if self.after else ("", "yes", value)
-        part, ended, _ = rest.partition(self.before) if self.before else (rest, "yes", "")
-        return (part.strip() or MISSING) if found and ended else MISSING
+        start, end = value.find(self.after), len(value)
+        if start >= 0:
+            start += len(self.after)
+            end = value.find(self.before, start) if self.before else end
+        return value[start:end].strip() or MISSING if min(start, end) >= 0 else MISSING
 
 
 @register

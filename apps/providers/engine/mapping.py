@@ -99,6 +99,14 @@ class Identity:
     aliases: tuple[str, ...] = ()
 
 
+def call_id_of(identities: Iterable[Identity]) -> str | None:
+    """Of events that tell of one call, that id of theirs which is no other name of it."""
+    known = list(identities)
+    aliases = {alias for identity in known for alias in identity.aliases}
+    ids = [identity.call_id for identity in known if identity.call_id]
+    return next((call_id for call_id in ids if call_id not in aliases), ids[0] if ids else None)
+
+
 @dataclass(frozen=True)
 class _CompiledRule:
     number: int
