@@ -176,10 +176,10 @@ def in_sequence(previous: Mapping[str, str | None]) -> list[str]:
             after[item], after[before] = after.get(before), item
             last = item if before == last else last
     placed: list[str] = []
-    item = after[None]
-    while item is not None:
-        placed.append(item)
-        item = after[item]
+    following = after[None]
+    while following is not None:
+        placed.append(following)
+        following = after[following]
     return placed
 
 
