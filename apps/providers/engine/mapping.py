@@ -4,18 +4,28 @@ A fragment is small JSON and is stored with the delivery. It outlives the raw bo
 again at any time from fragments alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from apps.providers.engine import transforms
+from apps.providers.engine.collect import Collection, Items, call_document
 from apps.providers.engine.conditions import holds
 from apps.providers.engine.errors import MappingError, TransformError
 from apps.providers.engine.paths import MISSING, compile_path, first_key, says_nothing, to_jsonpath, without
 from apps.providers.engine.redact import compile_patterns
-from apps.providers.engine.spec import ARTIFACT_TARGETS, UNKNOWN_EVENT, EventSpec, MappingSpec, RedactSpec, RuleSpec
+from apps.providers.engine.spec import (
+    ARTIFACT_TARGETS,
+    UNKNOWN_EVENT,
+    EventSpec,
+    MappingSpec,
+    RedactSpec,
+    RuleSpec,
+    reads_call,
+)
 from vcp.models import field_type
 
 Json = Any
@@ -46,13 +56,15 @@ class Value:
 
 @dataclass
 class Fragment:
-    """What one event tells: target values, the words that decision tables read, and what no rule used."""
+    """What one event tells: target values, the words that decision tables read, what no rule used, and what it adds
+    to the call's collections."""
 
     values: dict[str, Value] = field(default_factory=dict)
     facts: dict[str, Json] = field(default_factory=dict)
     data: dict[str, Json] = field(default_factory=dict)
     # A ready-made message instead of all the above.
     message: dict[str, Json] | None = None
+    collected: dict[str, Items] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Json]:
         stored: dict[str, Json] = {
@@ -60,12 +72,15 @@ class Fragment:
             "facts": self.facts,
             "data": self.data,
         }
+        if self.collected:
+            stored["collected"] = self.collected
         return {"message": self.message} if self.message is not None else stored
 
     @classmethod
     def from_json(cls, stored: dict[str, Json]) -> "Fragment":
         values = {target: Value(*parts) for target, parts in stored.get("values", {}).items()}
-        return cls(values, stored.get("facts", {}), stored.get("data", {}), stored.get("message"))
+        rest = (stored.get("facts", {}), stored.get("data", {}), stored.get("message"), stored.get("collected", {}))
+        return cls(values, *rest)
 
 
 @dataclass
@@ -83,12 +98,21 @@ class Report:
 @dataclass(frozen=True)
 class Identity:
     """What a payload says it is: the provider's event name, its row in the event table, call id, the event's own
-    time."""
+    time, and other ids of the call."""
 
     event: str
     spec: EventSpec
     call_id: str | None
     occurred_at: str | None
+    aliases: tuple[str, ...] = ()
+
+
+def call_id_of(identities: Iterable[Identity]) -> str | None:
+    """Of events that tell of one call, that id of theirs which is no other name of it."""
+    known = list(identities)
+    aliases = {alias for identity in known for alias in identity.aliases}
+    ids = [identity.call_id for identity in known if identity.call_id]
+    return next((call_id for call_id in ids if call_id not in aliases), ids[0] if ids else None)
 
 
 @dataclass(frozen=True)
@@ -107,10 +131,15 @@ class Mapping:
         self.spec = spec
         self._rules = [_compile_rule(number, rule) for number, rule in enumerate(spec.rules)]
         self._by_event: dict[str, list[tuple[str, list[_CompiledRule]]]] = {}
-        self._facts = {path: compile_path(path) for decision in spec.decisions for path in decision.paths()}
+        self._collections = [Collection(one) for one in spec.collections]
+        self._call_targets = _by_target(rule for rule in self._rules if rule.spec.of_call)
+        facts = {path for decision in spec.decisions for path in decision.paths() if not reads_call(path)}
+        self._facts = {path: compile_path(path) for path in facts}
         self._used_keys = self._keys_used()
         self._redact = [
-            (part.when, compile_patterns(self._under_all_names(part.paths))) for part in spec.redact if not part.rows
+            (part.when, compile_patterns(self._under_all_names(part.paths), hashed=part.hashed))
+            for part in spec.redact
+            if not part.rows
         ]
         self._redact_rows = [part for part in spec.redact if part.rows]
         self._clock = transforms.Epoch(unit="auto")
@@ -126,8 +155,11 @@ class Mapping:
         for when, redactor in self._redact:
             if not when or any(holds(when, view) for view in views):
                 body = redactor(body)
-        patterns = [pattern for part in self._redact_rows for pattern in self._in_rows(part, payload, views)]
-        return compile_patterns(patterns)(body) if patterns else body
+        for part in self._redact_rows:
+            patterns = list(self._in_rows(part, payload, views))
+            if patterns:
+                body = compile_patterns(patterns, hashed=part.hashed)(body)
+        return body
 
     def _in_rows(self, part: RedactSpec, payload: Json, views: list[Json]) -> Iterator[str]:
         """The part's patterns below each row that meets its condition. A body that is no JSON has no rows to judge: all
@@ -159,12 +191,10 @@ class Mapping:
         """What the payload says it is; an unnamed event is `unknown` and gets stored."""
         payload = self._with_aliases(payload)
         name = self._event_name(payload)
-        call_id = self._first(self.spec.read.call_id, payload)
-        if isinstance(call_id, bool) or not isinstance(call_id, str | int):
-            call_id = None
-        return Identity(
-            name, self.spec.event_spec(name), None if call_id is None else str(call_id), self._time(payload)
-        )
+        call_id = _id_text(self._first(self.spec.read.call_id, payload))
+        others = (_id_text(compile_path(path)(payload)) for path in self.spec.read.also_known_as)
+        aliases = tuple(dict.fromkeys(alias for alias in others if alias and alias != call_id))
+        return Identity(name, self.spec.event_spec(name), call_id, self._time(payload), aliases if call_id else ())
 
     def _event_name(self, payload: Json) -> str:
         for row in self.spec.read.classify:
@@ -210,7 +240,24 @@ class Mapping:
             self._fill(target, rules, payload, fragment, report)
         fragment.facts = {path: value for path, get in self._facts.items() if not says_nothing(value := get(payload))}
         fragment.data = self._leftovers(payload)
+        found = {one.spec.name: one.collect(payload, report.warnings) for one in self._collections}
+        fragment.collected = {name: items for name, items in found.items() if items}
         return identity, fragment, report
+
+    # --- the whole call ---------------------------------------------------------------------------------
+
+    def call_document(self, collected: Iterable[MappingType[str, Items]]) -> dict[str, Json]:
+        """The call document from what the fragments of its events have collected."""
+        return call_document(self._collections, collected)
+
+    def apply_to_call(self, document: dict[str, Json]) -> tuple[dict[str, Value], Report]:
+        """Run the rules that read the whole call. What they make of it, by target."""
+        fragment, report = Fragment(), Report()
+        for target, rules in self._call_targets.items():
+            self._fill(target, rules, document, fragment, report)
+        return fragment.values, report
+
+    # --- the steps of mapping ---------------------------------------------------------------------------
 
     def _check_required(self, identity: Identity, payload: Json) -> None:
         if not isinstance(payload, dict):
@@ -218,21 +265,18 @@ class Mapping:
         for path in identity.spec.required:
             if compile_path(path)(payload) is MISSING:
                 raise MappingError("VCP_E005", f"{path} is missing; {identity.event} needs it", path=to_jsonpath(path))
-        if identity.call_id is not None and len(identity.call_id) > MAX_CALL_ID:
-            raise MappingError(
-                "VCP_E001",
-                f"the call id is longer than {MAX_CALL_ID} characters",
-                path=to_jsonpath(self.spec.read.call_id[0]),
-            )
+        named = [(identity.call_id or "", self.spec.read.call_id)]
+        named += [(alias, self.spec.read.also_known_as) for alias in identity.aliases]
+        for text, paths in named:
+            if len(text) > MAX_CALL_ID:
+                problem = f"the call id is longer than {MAX_CALL_ID} characters"
+                raise MappingError("VCP_E001", problem, path=to_jsonpath(paths[0]))
 
     def _targets(self, event: str) -> list[tuple[str, list[_CompiledRule]]]:
         targets = self._by_event.get(event)
         if targets is None:
-            grouped: dict[str, list[_CompiledRule]] = {}
-            for rule in self._rules:
-                if rule.spec.applies_to(event):
-                    grouped.setdefault(rule.spec.target, []).append(rule)
-            targets = list(grouped.items())
+            fitting = (rule for rule in self._rules if not rule.spec.of_call and rule.spec.applies_to(event))
+            targets = list(_by_target(fitting).items())
             if len(self._by_event) < 1000:  # names come from outside: remember only so many
                 self._by_event[event] = targets
         return targets
@@ -303,7 +347,7 @@ class Mapping:
     def _keys_used(self) -> set[tuple[str, ...]]:
         read = self.spec.read
         kept = {rule.source for rule in self.spec.rules if rule.keep}
-        used = [rule.source for rule in self.spec.rules if rule.source not in kept]
+        used = [rule.source for rule in self.spec.rules if rule.source not in kept and not rule.of_call]
         used += [*read.event, *read.call_id, *self.spec.leftovers.drop]
         return {tuple(keys) for path in used if (keys := first_key(path))}
 
@@ -319,6 +363,18 @@ class Mapping:
             if key not in lifted_tops and not says_nothing(value):
                 lifted.setdefault(key, value)
         return lifted
+
+
+def _id_text(value: Json) -> str | None:
+    told = isinstance(value, str | int) and not isinstance(value, bool)
+    return str(value) if told else None
+
+
+def _by_target(rules: Iterable[_CompiledRule]) -> dict[str, list[_CompiledRule]]:
+    grouped: dict[str, list[_CompiledRule]] = {}
+    for rule in rules:
+        grouped.setdefault(rule.spec.target, []).append(rule)
+    return grouped
 
 
 def _compile_rule(number: int, rule: RuleSpec) -> _CompiledRule:

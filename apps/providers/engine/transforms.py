@@ -464,7 +464,10 @@ class SipUser(Transform):
     name = "sip_user"
 
     def __call__(self, value: Json) -> Json:
-        found = re.search(r"(?:sips?|tel):([^@;>]+)", value) if isinstance(value, str) else None
+        # The name before the address is the caller's own text, and may look like an address.
+        bare = re.sub(r'"(?:[^"\\]|\\.)*"', "", value) if isinstance(value, str) else ""
+        address = re.search(r"<([^>]*)>", bare)
+        found = re.match(r"\s*(?:sips?|tel):([^@;>]+)", address.group(1) if address else bare, re.IGNORECASE)
         user = unquote(found.group(1)).strip() if found else ""
         return user if re.fullmatch(r"\+?\d+", user, re.ASCII) else MISSING
 

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('ingest', '0002_compression'),
+        ('ingest', '0003_call_aliases'),
         ('providers', '0002_rule_when'),
     ]
 
