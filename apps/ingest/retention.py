@@ -63,9 +63,10 @@ def erase_call(key: CallKey, now: datetime) -> None:
     acknowledged and dropped."""
     rows = calls.lock_names_of(key)
     remember_erased(calls.key_of(row) for row in rows)
-    history.record(key, "erased", name="an erased call")
     for row in rows:
         forget(row, now)
+    # After all else, which takes the call's own history with it.
+    history.record(key, "erased", name="an erased call")
 
 
 def remember_erased(names: Iterable[calls.Key]) -> None:
