@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.providers import catalog
+from apps.providers.engine.embedded import take_out
 from apps.providers.engine.fold import Context, Event, fold
 from apps.providers.engine.mapping import Fragment, Identity, Mapping
 from apps.providers.engine.payload import parse
@@ -33,14 +34,24 @@ def outcome(provider: ProviderSpec, mapping: Mapping, body: bytes) -> dict[str, 
 
     Raises EngineError when it cannot be mapped.
     """
-    payload = parse(mapping.redact(body, parse(body)))
+    payload = parse(mapping.redact(_without_file(mapping, body), parse(body)))
     identity = mapping.identify(payload)
     told: dict[str, Any] = {"event": identity.event, "disposition": identity.spec.disposition}
     if identity.spec.disposition != "map":
         return told
     _, fragment, report = mapping.apply(payload)
     event = _event(identity, fragment, body)
-    return told | {"failed": report.failed, "unseen": report.unseen} | _message(provider, mapping, identity, event)
+    told |= {"failed": report.failed, "unseen": report.unseen}
+    if identity.spec.artifact is not None:
+        file = fragment.values.get(identity.spec.artifact.kind)
+        told["file"] = file.value if file else None
+    return told | _message(provider, mapping, identity, event)
+
+
+def _without_file(mapping: Mapping, body: bytes) -> bytes:
+    payload = parse(body)
+    artifact = mapping.identify(payload).spec.artifact
+    return take_out(artifact, body, payload)[0] if artifact else body
 
 
 def _event(identity: Identity, fragment: Fragment, body: bytes) -> Event:

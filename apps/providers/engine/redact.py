@@ -88,14 +88,14 @@ class Redactor:
         self._last_keys = [_last_key(path) for path in paths]
         self._needles = [_needle(key) for key in self._last_keys]
 
-    def __call__(self, body: bytes) -> bytes:
-        """The very same object comes back when there is nothing to replace."""
+    def __call__(self, body: bytes, replacement: bytes = _REPLACEMENT) -> bytes:
+        """The very same object comes back when there is nothing to replace; `replacement` is JSON of its own."""
         if not self._may_match(body):
             return body
         spans = _spans_by_path(body, _Automaton(self._paths)) if _is_utf8(body) else None
         if spans is None:
             spans = list(_spans_by_name(body, self._last_keys))
-        return _replaced(body, spans)
+        return _replaced(body, spans, replacement)
 
     def _may_match(self, body: bytes) -> bool:
         """Most bodies hold no secret: a few substring searches spare them the walk."""
@@ -113,12 +113,12 @@ def _is_utf8(body: bytes) -> bool:
     return True
 
 
-def _replaced(body: bytes, spans: Iterable[_Span]) -> bytes:
+def _replaced(body: bytes, spans: Iterable[_Span], replacement: bytes) -> bytes:
     pieces: list[bytes] = []
     done = 0
     for start, end in spans:
-        if body[start:end] not in (b"null", _REPLACEMENT):
-            pieces += (body[done:start], _REPLACEMENT)
+        if body[start:end] not in (b"null", replacement):
+            pieces += (body[done:start], replacement)
             done = end
     return b"".join((*pieces, body[done:])) if pieces else body
 
