@@ -16,15 +16,16 @@ from functools import cache
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from apps.ingest import bell
+from apps.ingest import bell, files
 from apps.ingest.ids import derived_id
 from apps.ingest.models import InboundEvent, Refusal
 from apps.providers import registry
 from apps.providers.engine.addresses import contains, parse_networks
+from apps.providers.engine.embedded import EmbeddedFile, take_out
 from apps.providers.engine.errors import PayloadError
 from apps.providers.engine.mapping import Mapping
 from apps.providers.engine.payload import parse
@@ -87,19 +88,21 @@ def accept(
     method: str = "POST",
     url: str = "",
 ) -> Accepted | Refused:
-    """Prove and store one delivery. `headers` have lower-case names; `now` is aware. Database errors pass through."""
+    """Prove and store one delivery. `headers` have lower-case names; `now` is aware. Database errors and
+    files.StorageFailed pass through."""
     if not _allowed(endpoint, address):
         return refuse(endpoint, 401, "address_not_allowed", "the sender's address is not on the allow-list", now)
     verdict = authenticate(endpoint, SignedRequest(headers, body, method, url), now)
     if not verdict.authentic:
         return refuse(endpoint, 401, verdict.reason.value, verdict.detail, now)
-    row, answer = _row(endpoint, headers, body, now, trace_id, verdict)
-    created = _insert_once(row)
+    kept = storable(endpoint.provider.mapping, body, headers.get("content-type", ""))
+    row = _row(endpoint, headers, body, kept, now, trace_id, verdict)
+    created = _insert_once(row) if kept.file is None else _insert_with_file(row, kept.file)
     if verdict.secret_id:
         registry.note_secret_used(verdict.secret_id, now)
     if created:
         bell.ring()
-    return Accepted(row.delivery_id, not created, answer)
+    return Accepted(row.delivery_id, not created, kept.answer)
 
 
 def _allowed(endpoint: EndpointRuntime, address: str) -> bool:
@@ -131,16 +134,15 @@ def _row(
     endpoint: EndpointRuntime,
     headers: MappingType[str, str],
     body: bytes,
+    kept: "Storable",
     now: datetime,
     trace_id: str,
     verdict: Verdict,
-) -> tuple[InboundEvent, dict[str, Any] | None]:
+) -> InboundEvent:
     digest = hashlib.sha256(body).hexdigest()
     # Only what the signature covers may tell deliveries apart: an id of the provider's, else the body itself.
     key = f"id:{verdict.covered_id}"[:255] if verdict.covered_id else f"sha256:{digest}"
-    content_type = headers.get("content-type", "")
-    stored, answer = without_secrets(endpoint.provider.mapping, body, content_type)
-    row = InboundEvent(
+    return InboundEvent(
         delivery_id=derived_id("delivery", endpoint.provider.slug, endpoint.slug, key),
         delivery_key=key,
         endpoint_id=endpoint.id,
@@ -150,24 +152,37 @@ def _row(
         received_at=now,
         next_attempt_at=now,
         trace_id=trace_id,
-        content_type=content_type[:100].replace("\x00", ""),
+        content_type=headers.get("content-type", "")[:100].replace("\x00", ""),
         headers={
             name: headers[name][:MAX_HEADER_LENGTH].replace("\x00", "") for name in KEPT_HEADERS if name in headers
         },
-        body=stored,
+        body=kept.body,
         body_size=len(body),
         body_sha256=digest,
     )
-    return row, answer
 
 
-def without_secrets(mapping: Mapping, body: bytes, content_type: str) -> tuple[bytes, dict[str, Any] | None]:
-    """The body as it may be stored, and the neutral answer that the event asks for, if it asks for one."""
+@dataclass(frozen=True)
+class Storable:
+    """A body as it may be stored, the file that was in it, and the neutral answer that the event asks for."""
+
+    body: bytes
+    file: EmbeddedFile | None = None
+    answer: dict[str, Any] | None = None
+
+
+def storable(mapping: Mapping, body: bytes, content_type: str) -> Storable:
+    """The body without secrets, and with a reference in the place of an embedded file. Writes nothing."""
     try:
         payload = parse(body, content_type)
     except PayloadError:
-        return mapping.redact(body, None), None
-    return mapping.redact(body, payload), mapping.identify(payload).spec.answer
+        return Storable(mapping.redact(body, None))
+    event = mapping.identify(payload).spec
+    shorter, file = take_out(event.artifact, body, payload) if event.artifact else (body, None)
+    kept = mapping.redact(shorter, payload)
+    if file is not None and file.reference.encode() not in kept:
+        file = None  # what is redacted is not stored, wherever
+    return Storable(kept, file, event.answer)
 
 
 # SQLite takes one writer at a time; threads of this process queue here instead of in its busy handler, which sleeps.
@@ -189,8 +204,23 @@ def _insert_sql(vendor: str) -> str:
 
 def _insert_once(row: InboundEvent) -> bool:
     """One committed INSERT; False when the delivery was there already. The constraint decides, not a look before."""
+    with _writing():
+        return _insert(row)
+
+
+def _insert_with_file(row: InboundEvent, file: EmbeddedFile) -> bool:
+    """As `_insert_once`, with the file on the disk before the row is committed."""
+    if InboundEvent.objects.filter(delivery_id=row.delivery_id).exists():
+        return False  # a repetition, perhaps of a call erased since: nothing of it is written again
+    files.write(file)  # outside the transaction: it takes long
+    with _writing(), transaction.atomic():
+        row.file = files.hold(file)
+        return _insert(row)
+
+
+def _insert(row: InboundEvent) -> bool:
     fields = [field for field in InboundEvent._meta.concrete_fields if not field.primary_key]
     values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]
-    with _writing(), connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(_insert_sql(connection.vendor), values)
         return bool(cursor.rowcount == 1)

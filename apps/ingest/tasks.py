@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
 
-from apps.ingest import bell
+from apps.ingest import bell, files
 from apps.ingest.claims import claim, release, something_due
 from apps.ingest.normalise import normalise
 from apps.ingest.retention import empty_old_bodies
@@ -43,5 +43,7 @@ def sweep() -> int:
 
 @shared_task(name="ingest.prune")
 def prune() -> int:
-    """Empty bodies older than RAW_RETENTION_DAYS; returns their number."""
-    return empty_old_bodies(timezone.now(), settings.RAW_RETENTION_DAYS)
+    """Empty bodies older than RAW_RETENTION_DAYS, and remove files that nothing needs; returns the bodies' number."""
+    emptied = empty_old_bodies(timezone.now(), settings.RAW_RETENTION_DAYS)
+    files.remove_all_unused(timezone.now())
+    return emptied
