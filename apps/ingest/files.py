@@ -60,8 +60,8 @@ def _remove_if_unused(sha256: str) -> bool:
     # Looked at after the lock: what was committed while we waited for it counts.
     if row is None or row.events.exists() or row.artifacts.exists():
         return False
-    row.delete()
     storage().delete(row.name)
+    row.delete()
     return True
 
 

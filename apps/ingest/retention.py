@@ -7,7 +7,6 @@ no body and no artifact refers to it any more.
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -64,7 +63,7 @@ def remove_unused_on_commit(names: Iterable[str | None]) -> None:
     found = sorted({name for name in names if name is not None})
     if found:
         # Whatever becomes of it, what was committed stands: the hourly task tries again.
-        transaction.on_commit(partial(files.remove_unused, found), robust=True)
+        transaction.on_commit(lambda: files.remove_unused(found), robust=True)
 
 
 @transaction.atomic

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import tracemalloc
 
 import pytest
 from pydantic import ValidationError
@@ -54,6 +55,17 @@ def test_what_is_no_base64_stays_where_it_is(value):
 def test_a_value_that_is_not_in_the_bytes_as_json_stays():
     payload = {"data": {"audio": AUDIO}}
     assert take_out(SPEC, b"data=x", payload) == (b"data=x", None)
+
+
+def test_memory_stays_below_three_times_the_body():
+    body = json.dumps({"data": {"audio": base64.b64encode(CONTENT * 300).decode()}}).encode()
+    payload = parse(body)
+    tracemalloc.start()
+    try:
+        assert take_out(SPEC, body, payload)[1].content == CONTENT * 300
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(body)
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
