@@ -4,7 +4,9 @@ The command lines are the supervisor's. Here things are killed as machines kill 
 started itself.
 """
 
+import base64
 import contextlib
+import hashlib
 import http.client
 import json
 import os
@@ -22,7 +24,8 @@ import pytest
 from apps.analytics.models import DailyProviderStats
 from apps.ingest.models import InboundEvent, Message
 from apps.providers.models import AuthConfig, Secret
-from tests.calls import ENDED, ON_SQLITE, in_threads, numbers, sample, signed
+from apps.providers.sync import sync_catalog
+from tests.calls import ENDED, ON_SQLITE, SECRET, in_threads, numbers, sample, signed
 from tests.plugin import _test_database_url
 from voicelens.leash import leashed
 from voicelens.schedule import ensure_schedule
@@ -141,13 +144,13 @@ def padded(size):
     return json.dumps(payload).encode()
 
 
-def chunked(body, size=16_384, path="/webhook/retell"):
+def chunked(body, size=16_384, provider="retell", path=None):
     """A POST of this body in chunks, without Content-Length."""
     head = {"Host": HOST, "Content-Type": "application/json", "Transfer-Encoding": "chunked", "Connection": "close"}
-    lines = "".join(f"{name}: {value}\r\n" for name, value in {**head, **signed(body)}.items())
+    lines = "".join(f"{name}: {value}\r\n" for name, value in {**head, **signed(body, provider=provider)}.items())
     pieces = [body[start : start + size] for start in range(0, len(body), size)] + [b""]
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
-    return f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + chunks
+    return f"POST {path or f'/webhook/{provider}'} HTTP/1.1\r\n{lines}\r\n".encode() + chunks
 
 
 def test_50_posts_of_the_same_delivery_at_once_become_one_call(stack):
@@ -187,6 +190,29 @@ def _body_of(answer, status):
     assert status in line, line
     # granian answers without a length here and there: take the JSON, whatever frames it.
     return body[body.index(b"{") : body.rindex(b"}") + 1]
+
+
+def test_a_recording_of_5_mb_in_chunks_is_answered_200_and_lies_in_the_storage(stack, tmp_path):
+    sync_catalog(("elevenlabs",))
+    secret = Secret(auth_config=AuthConfig.objects.get(endpoint__provider__slug="elevenlabs", name="signature",
+                                                       endpoint__slug="default"))  # fmt: skip
+    secret.set_value(SECRET)
+    secret.save()
+    content = os.urandom(4_000_000)
+    payload = sample("post_call_audio", "elevenlabs")
+    payload["data"]["full_audio"] = base64.b64encode(content).decode()
+    body = json.dumps(payload).encode()
+    stack.start("redis", "web", "worker")
+    for _ in range(2):
+        status, answer = stack.speak(chunked(body, provider="elevenlabs"))
+        assert status == "HTTP/1.1 200 OK", answer
+    until(lambda: InboundEvent.objects.get().state == "waiting")
+    row = InboundEvent.objects.get()
+    assert (row.body_size, row.body_sha256) == (len(body), hashlib.sha256(body).hexdigest())
+    assert len(row.body) < 500
+    [path] = [path for path in (tmp_path / "data" / "artifacts").rglob("*") if path.is_file()]
+    assert path.name == row.file_id == hashlib.sha256(content).hexdigest()
+    assert path.read_bytes() == content
 
 
 def test_other_methods_and_strangers_are_refused_in_json(stack):

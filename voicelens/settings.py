@@ -217,8 +217,11 @@ CELERY_TIMEZONE = "UTC"
 # --- Web ----------------------------------------------------------------------------------------------------
 STATIC_URL = "static/"
 STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(DATA_DIR / "static")))
+ARTIFACTS_DIR = Path(env.str("ARTIFACTS_DIR", default=str(DATA_DIR / "artifacts")))
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    # Files that came inside deliveries. Web servers write them, workers and the API read them: one storage for all.
+    "artifacts": {"BACKEND": "apps.ingest.storage.PrivateFiles", "OPTIONS": {"location": ARTIFACTS_DIR}},
     "staticfiles": {
         "BACKEND": (
             "django.contrib.staticfiles.storage.StaticFilesStorage"

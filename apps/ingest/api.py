@@ -1,25 +1,26 @@
 """Calls, deliveries and artifacts as the API shows them, and the webhook's second door. Trials are in trial_api.py."""
 
+import mimetypes
 from datetime import UTC
 from typing import Any, get_args
 
 import django_filters  # type: ignore[import-untyped]
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import HttpResponseBase
+from django.http import FileResponse, HttpResponseBase
 from django_filters.fields import IsoDateTimeField  # type: ignore[import-untyped]
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import serializers
-from rest_framework.exceptions import MethodNotAllowed
+from rest_framework.exceptions import MethodNotAllowed, NotFound
 from rest_framework.generics import ListAPIView, RetrieveAPIView
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.ingest import selectors, views
-from apps.ingest.models import Artifact, InboundEvent, Message
+from apps.ingest import files, selectors, views
+from apps.ingest.models import Artifact, InboundEvent, Message, StoredFile
 from apps.providers.engine.payload import as_text
 from apps.providers.models import DEFAULT_ENDPOINT
 from apps.providers.wire import ErrorSerializer, JSONBody, Keyset, error_answers
@@ -256,19 +257,42 @@ class MessageVCP(RetrieveAPIView[Message]):
         return Response(self.get_object().vcp)
 
 
+def _sent_as_it_is(artifact: Artifact, file: StoredFile) -> HttpResponseBase:
+    """The file itself. Its type was chosen by whoever wrote the mapping, never by who sent the file."""
+    try:
+        content = files.storage().open(file.name)
+    except FileNotFoundError as error:
+        raise NotFound("the file of this artifact is gone from the storage") from error
+    name = f"{artifact.kind}-{artifact.pk}{mimetypes.guess_extension(file.media_type) or ''}"
+    headers = {"Cache-Control": "private, no-store", "X-Content-SHA256": file.sha256}
+    return FileResponse(content, content_type=file.media_type, filename=name, headers=headers)
+
+
 class ArtifactDetail(RetrieveAPIView[Artifact]):
     queryset = selectors.artifacts()
     serializer_class = ArtifactSerializer
 
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        # A player asks for audio/*: it must not be refused before it is known what the artifact is.
+        return super().perform_content_negotiation(request, force=True)
+
     @extend_schema(
         operation_id="artifacts_retrieve",
         summary="A large part of a call",
-        description="What a message refers to as `internal://artifacts/<id>`: a transcript, turn by turn.",
-        responses={200: ArtifactSerializer, **error_answers(401, 403, 404)},
+        description="What a message refers to as `internal://artifacts/<id>`: a transcript, turn by turn, as JSON; a "
+        "recording as the file itself, under its own media type.",
+        responses={
+            200: ArtifactSerializer,
+            (200, "audio/*"): OpenApiResponse(OpenApiTypes.BINARY, description="A recording."),
+            **error_answers(401, 403, 404),
+        },
         tags=["calls"],
     )
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return super().get(request, *args, **kwargs)
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Any:
+        artifact = self.get_object()
+        if artifact.file is not None:
+            return _sent_as_it_is(artifact, artifact.file)
+        return Response(self.get_serializer(artifact).data)
 
 
 # --- deliveries ---------------------------------------------------------------------------------------------

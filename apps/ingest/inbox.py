@@ -14,17 +14,18 @@ from functools import cache
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from apps.ingest import bell, refused
+from apps.ingest import bell, files, refused
 from apps.ingest.ids import derived_id
 from apps.ingest.models import InboundEvent, Refusal
 from apps.ingest.notices import note_decision_request
 from apps.ingest.writing import writing
 from apps.providers import registry
 from apps.providers.engine.addresses import contains
+from apps.providers.engine.embedded import EmbeddedFile, take_out
 from apps.providers.engine.errors import PayloadError
 from apps.providers.engine.mapping import Mapping
 from apps.providers.engine.payload import parse
@@ -90,7 +91,8 @@ def accept(
     url: str = "",
     url_token: str = "",
 ) -> Accepted | Refused:
-    """Prove and store one delivery. `headers` have lower-case names; `now` is aware. Database errors pass through.
+    """Prove and store one delivery. `headers` have lower-case names; `now` is aware. Database errors and
+    files.StorageFailed pass through.
 
     What cannot be proved is kept sealed, so that it can be checked again; see refused.py.
     """
@@ -153,24 +155,25 @@ def store(
 
     Whoever stores a new delivery rings the bell.
     """
-    row, event = _row(endpoint, request.headers, request.body, received_at, trace_id, verdict)
-    return row.delivery_id, _insert_once(row), event
+    kept = storable(endpoint.provider.mapping, request.body, request.headers.get("content-type", ""))
+    row = _row(endpoint, request, kept, received_at, trace_id, verdict)
+    created = _insert_once(row) if kept.file is None else _insert_with_file(row, kept.file)
+    return row.delivery_id, created, kept.event
 
 
 def _row(
     endpoint: EndpointRuntime,
-    headers: MappingType[str, str],
-    body: bytes,
+    request: SignedRequest,
+    kept: "Storable",
     now: datetime,
     trace_id: str,
     verdict: Verdict,
-) -> tuple[InboundEvent, EventSpec | None]:
+) -> InboundEvent:
+    body, headers = request.body, request.headers
     digest = hashlib.sha256(body).hexdigest()
     # Only what the signature covers may tell deliveries apart: an id of the provider's, else the body itself.
     key = f"id:{verdict.covered_id}"[:255] if verdict.covered_id else f"sha256:{digest}"
-    content_type = headers.get("content-type", "")
-    stored, event = without_secrets(endpoint.provider.mapping, body, content_type)
-    row = InboundEvent(
+    return InboundEvent(
         delivery_id=derived_id("delivery", endpoint.provider.slug, endpoint.slug, key),
         delivery_key=key,
         endpoint_id=endpoint.id,
@@ -180,24 +183,37 @@ def _row(
         received_at=now,
         next_attempt_at=now,
         trace_id=trace_id,
-        content_type=content_type[:100].replace("\x00", ""),
+        content_type=headers.get("content-type", "")[:100].replace("\x00", ""),
         headers={
             name: headers[name][:MAX_HEADER_LENGTH].replace("\x00", "") for name in KEPT_HEADERS if name in headers
         },
-        body=stored,
+        body=kept.body,
         body_size=len(body),
         body_sha256=digest,
     )
-    return row, event
 
 
-def without_secrets(mapping: Mapping, body: bytes, content_type: str) -> tuple[bytes, EventSpec | None]:
-    """The body as it may be stored, and the event that it names, if it can be read."""
+@dataclass(frozen=True)
+class Storable:
+    """A body as it may be stored, the file that was in it, and the event that it names, if it can be read."""
+
+    body: bytes
+    file: EmbeddedFile | None = None
+    event: EventSpec | None = None
+
+
+def storable(mapping: Mapping, body: bytes, content_type: str) -> Storable:
+    """The body without secrets, and with a reference in the place of an embedded file. Writes nothing."""
     try:
         payload = parse(body, content_type)
     except PayloadError:
-        return mapping.redact(body, None), None
-    return mapping.redact(body, payload), mapping.identify(payload).spec
+        return Storable(mapping.redact(body, None))
+    event = mapping.identify(payload).spec
+    shorter, file = take_out(event.artifact, body, payload) if event.artifact else (body, None)
+    kept = mapping.redact(shorter, payload)
+    if file is not None and file.reference.encode() not in kept:
+        file = None  # what is redacted is not stored, wherever
+    return Storable(kept, file, event)
 
 
 @cache
@@ -211,8 +227,23 @@ def _insert_sql(vendor: str) -> str:
 
 def _insert_once(row: InboundEvent) -> bool:
     """One committed INSERT; False when the delivery was there already. The constraint decides, not a look before."""
+    with writing():
+        return _insert(row)
+
+
+def _insert_with_file(row: InboundEvent, file: EmbeddedFile) -> bool:
+    """As `_insert_once`, with the file on the disk before the row is committed."""
+    if InboundEvent.objects.filter(delivery_id=row.delivery_id).exists():
+        return False  # a repetition, perhaps of a call erased since: nothing of it is written again
+    files.write(file)  # outside the transaction: it takes long
+    with writing(), transaction.atomic():
+        row.file = files.hold(file)
+        return _insert(row)
+
+
+def _insert(row: InboundEvent) -> bool:
     fields = [field for field in InboundEvent._meta.concrete_fields if not field.primary_key]
     values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]
-    with writing(), connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(_insert_sql(connection.vendor), values)
         return bool(cursor.rowcount == 1)

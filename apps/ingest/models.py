@@ -10,12 +10,28 @@ from apps.ingest.stored_json import StoredJSON
 from apps.providers.models import Endpoint, Environment, MappingVersion
 
 
+class StoredFile(models.Model):
+    """A file in the storage `artifacts` that came inside a delivery. Equal content is kept once."""
+
+    sha256 = models.CharField(max_length=64, primary_key=True, help_text="Of the content; its name in the storage.")
+    size_bytes = models.PositiveBigIntegerField()
+    media_type = models.CharField(max_length=50)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.sha256
+
+    @property
+    def name(self) -> str:
+        """Its path in the storage; in folders, since there may be very many."""
+        return f"{self.sha256[:2]}/{self.sha256}"
+
+
 class InboundEvent(models.Model):
     """One authentic delivery, kept once. The row is the truth: whatever dies, what is `received` here is worked off.
 
-    The body is the bytes as received but for redacted secrets, and may be anything at all; the signature proved who
-    sent
-    it, not that it makes sense. Retention empties the body; key, fragment and report stay.
+    The body is the bytes as received but for redacted secrets and an embedded file, and may be anything at all; the
+    signature proved who sent it, not that it makes sense. Retention empties the body; key, fragment and report stay.
     """
 
     class State(models.TextChoices):
@@ -42,6 +58,8 @@ class InboundEvent(models.Model):
     body_size = models.PositiveIntegerField()
     body_sha256 = models.CharField(max_length=64, help_text="Of the body as received, before redaction.")
     body_emptied_at = models.DateTimeField(null=True)
+    # The file that the body refers to. Only the ingest door sets it: a reference in a body proves nothing.
+    file = models.ForeignKey(StoredFile, models.PROTECT, null=True, related_name="events", db_index=False)
 
     state = models.CharField(max_length=10, choices=State, default=State.RECEIVED)
     attempts = models.PositiveSmallIntegerField(default=0)
@@ -77,6 +95,7 @@ class InboundEvent(models.Model):
             models.Index(fields=["endpoint", "-received_at"], name="event_of_endpoint"),
             models.Index(fields=["state", "-id"], name="event_state"),
             models.Index(fields=["received_at"], condition=models.Q(body_emptied_at=None), name="event_has_body"),
+            models.Index(fields=["file"], condition=models.Q(file__isnull=False), name="event_of_file"),
         ]
 
     def __str__(self) -> str:
@@ -184,13 +203,14 @@ class Message(models.Model):
 
 
 class Artifact(models.Model):
-    """A large part of a call that its message only refers to: a transcript turn by turn. Equal content is kept once
-    a call."""
+    """A large part of a call that its message only refers to: a transcript turn by turn in `content`, a recording in
+    `file`. Equal content is kept once a call."""
 
     id = models.UUIDField(primary_key=True, editable=False)
     call_key = models.ForeignKey(CallKey, models.CASCADE, related_name="artifacts")
     kind = models.CharField(max_length=20)
-    content = models.JSONField()
+    content = models.JSONField(null=True)
+    file = models.ForeignKey(StoredFile, models.PROTECT, null=True, related_name="artifacts")
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:

@@ -19,7 +19,7 @@ from apps.ingest.calls import Key, Written, fail
 from apps.ingest.models import Artifact, CallKey, InboundEvent, Tombstone
 from apps.ingest.pseudonyms import tombstone_hashes
 from apps.ingest.reading import Failure, Reading, read, stored_report, take_out_artifacts
-from apps.ingest.retention import FORGOTTEN, empty_bodies, forget, remember_erased
+from apps.ingest.retention import FORGOTTEN, empty_bodies, forget, remember_erased, remove_unused_on_commit
 from apps.ingest.rows import update_rows
 from apps.providers import registry
 from apps.providers.engine.mapping import Fragment, Mapping, Report
@@ -102,7 +102,7 @@ def _normalise_together(rows: Sequence[InboundEvent], now: datetime) -> None:
         _keep_artifacts(works, keys)
         written = _fold_calls(works, keys, now, started)
         update_rows([work.row for work in works], _WRITTEN)
-        InboundEvent.objects.filter(pk__in=[work.row.pk for work in forgotten]).update(**FORGOTTEN, body_emptied_at=now)
+        _forget([work.row for work in forgotten], now)
         written.save()
         if not settings.STORE_WEBHOOK_PAYLOADS:
             empty_bodies([work.row.pk for work in works if work.row.state != State.FAILED], now)
@@ -217,11 +217,16 @@ def _find_calls(works: Sequence[_Work], keys: dict[Key, CallKey]) -> None:
         work.key = calls.call_named(work.call, keys)
 
 
+def _forget(rows: Sequence[InboundEvent], now: datetime) -> None:
+    InboundEvent.objects.filter(pk__in=[row.pk for row in rows]).update(**FORGOTTEN, body_emptied_at=now)
+    remove_unused_on_commit(row.file_id for row in rows)
+
+
 def _keep_artifacts(works: Sequence[_Work], keys: dict[Key, CallKey]) -> None:
-    rows = {
-        artifact_id: Artifact(pk=artifact_id, call_key=keys[work.key], kind=kind, content=content)
-        for work in works
-        if work.key is not None
-        for artifact_id, (kind, content) in work.reading.artifacts.items()
-    }
+    rows = {}
+    for work in works:
+        if work.key is not None:
+            for artifact in work.reading.artifacts:
+                artifact.call_key = keys[work.key]
+                rows[artifact.pk] = artifact
     Artifact.objects.bulk_create(rows.values(), ignore_conflicts=True)

@@ -1,18 +1,19 @@
 """One delivery read by its provider's mapping: what it tells of which call, or why it cannot be read. Writes
 nothing."""
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from apps.ingest.ids import artifact_id, artifact_ref
-from apps.ingest.models import InboundEvent
+from apps.ingest.models import Artifact, InboundEvent
+from apps.providers.engine.embedded import file_of
 from apps.providers.engine.errors import MappingError, PayloadError
 from apps.providers.engine.fold import Event
 from apps.providers.engine.mapping import MAX_CALL_ID, OBSERVED, Fragment, Identity, Mapping, Report, Value
+from apps.providers.engine.paths import to_jsonpath
 from apps.providers.engine.payload import parse
-from apps.providers.engine.spec import ARTIFACT_TARGETS
+from apps.providers.engine.spec import ARTIFACT_TARGETS, FILE_TARGETS
 from vcp import validate
 
 MAX_PROVIDER = 50
@@ -45,7 +46,7 @@ class Reading:
     aliases: tuple[str, ...] = ()
     fragment: Fragment | None = None
     report: Report = field(default_factory=Report)
-    artifacts: dict[uuid.UUID, tuple[str, Any]] = field(default_factory=dict)
+    artifacts: list[Artifact] = field(default_factory=list)
     failure: Failure | None = None
 
 
@@ -63,6 +64,9 @@ def read(row: InboundEvent, mapping: Mapping) -> Reading:
         _, reading.fragment, reading.report = mapping.apply(payload)
     except MappingError as error:
         reading.failure = Failure(error.code, error.message, error.path, error.rule)
+        return reading
+    _check_file(reading, row, identity)
+    if reading.failure is not None:
         return reading
     if mapping.spec.format == "vcp":
         _take_ready_made(reading, row)
@@ -84,6 +88,16 @@ def _named(row: InboundEvent, identity: Identity) -> Reading:
         occurred_at=identity.occurred_at or "",
         aliases=identity.aliases,
     )
+
+
+def _check_file(reading: Reading, row: InboundEvent, identity: Identity) -> None:
+    """What stands where a file was must be the reference to the file that came with this very delivery."""
+    part = identity.spec.artifact
+    told = part and reading.fragment and reading.fragment.values.get(part.kind)
+    if part and told and (row.file_id is None or file_of(told.value) != row.file_id):
+        reading.fragment = None
+        words = f"{part.path} holds no file: when the delivery came it was no {part.encoding} text"
+        reading.failure = Failure("VCP_E004", words, to_jsonpath(part.path))
 
 
 def _derive_call_id(reading: Reading, row: InboundEvent) -> None:
@@ -114,19 +128,20 @@ def _take_ready_made(reading: Reading, row: InboundEvent) -> None:
     reading.report.warnings += [f"{warning.field_path}: {warning.message}" for warning in report.warnings]
 
 
-def take_out_artifacts(reading: Reading, call_key: str) -> dict[uuid.UUID, tuple[str, Any]]:
-    """Move large parts out of the fragment, leaving their reference; returns them by id as (kind, content).
+def take_out_artifacts(reading: Reading, call_key: str) -> list[Artifact]:
+    """Move large parts out of the fragment, leaving their reference; returns them as rows without a call, unsaved.
 
     The id is derived from call and content: the same transcript in two events is kept once.
     """
-    found: dict[uuid.UUID, tuple[str, Any]] = {}
+    found: list[Artifact] = []
     if reading.fragment is None:
         return found
-    for kind, target in ARTIFACT_TARGETS.items():
+    for kind, target in (ARTIFACT_TARGETS | FILE_TARGETS).items():
         value = reading.fragment.values.pop(kind, None)
         if value is not None:
             name = artifact_id(call_key, kind, value.value)
-            found[name] = (kind, value.value)
+            file = file_of(value.value) if kind in FILE_TARGETS else None
+            found.append(Artifact(pk=name, kind=kind, file_id=file, content=None if file else value.value))
             reading.fragment.values[target] = Value(OBSERVED, value.rule, artifact_ref(name))
     return found
 

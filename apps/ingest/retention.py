@@ -1,7 +1,8 @@
 """How long raw bodies are kept, and how a call is erased.
 
 Retention empties bodies and headers; row, key, fragment and report stay, so a late event never shrinks a message.
-Erasing empties the fragments and artifacts of a call too, and leaves a tombstone under a keyed hash.
+Erasing empties the fragments and artifacts of a call too, and leaves a tombstone under a keyed hash. A file goes when
+no body and no artifact refers to it any more.
 """
 
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from apps.history import record as history
-from apps.ingest import calls
+from apps.ingest import calls, files
 from apps.ingest.models import CallKey, InboundEvent, Message, Tombstone
 from apps.ingest.pseudonyms import tombstone_hash
 from apps.ingest.signals import messages_written
@@ -28,6 +29,7 @@ FORGOTTEN: dict[str, Any] = {
     "call_id": "",
     "body": b"",
     "headers": {},
+    "file": None,
     "fragment": None,
     "report": None,
     "error_code": "",
@@ -54,13 +56,21 @@ def _empty_batch(now: datetime, before: datetime) -> int:
 def empty_bodies(ids: list[int], now: datetime) -> int:
     """Empty these deliveries' bodies and headers, but for those still to be worked off."""
     rows = InboundEvent.objects.filter(pk__in=ids, body_emptied_at=None).exclude(state=State.RECEIVED)
-    return rows.update(body=b"", headers={}, body_emptied_at=now)
+    return rows.update(body=b"", headers={}, file=None, body_emptied_at=now)
+
+
+def remove_unused_on_commit(names: Iterable[str | None]) -> None:
+    """Remove these files once the transaction is committed, as far as nothing refers to them then."""
+    found = sorted({name for name in names if name is not None})
+    if found:
+        # Whatever becomes of it, what was committed stands: the hourly task tries again.
+        transaction.on_commit(lambda: files.remove_unused(found), robust=True)
 
 
 @transaction.atomic
 def erase_call(key: CallKey, now: datetime) -> None:
-    """Forget a call under all its names: message, fragments, artifacts, bodies. What still arrives of it is
-    acknowledged and dropped."""
+    """Forget a call under all its names: message, fragments, artifacts, files, bodies. What still arrives of
+    it is acknowledged and dropped."""
     rows = calls.lock_names_of(key)
     remember_erased(calls.key_of(row) for row in rows)
     for row in rows:
@@ -82,7 +92,10 @@ def forget(key: CallKey, now: datetime) -> None:
         before = snapshot(message)
         message.delete()
         messages_written.send(sender=Message, changes=[(before, None)])
-    _deliveries_naming(key).update(**FORGOTTEN, processed_at=now, body_emptied_at=now)
+    of_no_call = _deliveries_naming(key)
+    rows = (of_no_call, key.events.all(), key.artifacts.all())
+    remove_unused_on_commit([name for some in rows for name in some.values_list("file", flat=True).order_by()])
+    of_no_call.update(**FORGOTTEN, processed_at=now, body_emptied_at=now)
     key.events.update(**FORGOTTEN, processed_at=now, body_emptied_at=now)
     history.forget(key)
     # Of names of one call the first that goes takes the others with it.

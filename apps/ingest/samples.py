@@ -6,15 +6,16 @@ Nothing here knows a provider: where the call id and the times are, the mapping 
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 from apps.providers import catalog
 from apps.providers.engine.errors import TransformError
 from apps.providers.engine.mapping import Mapping
 from apps.providers.engine.paths import MISSING, compile_path
-from apps.providers.engine.transforms import MS_FROM, Epoch, IsoTime, to_iso
+from apps.providers.engine.transforms import MS_FROM, Epoch, IsoTime, MailTime, to_iso
 
-TIME_TRANSFORMS = ("epoch", "iso_time")
+TIME_TRANSFORMS = ("epoch", "iso_time", "mail_time")
 # Where a ready-made message has its times.
 MESSAGE_TIMES = (
     "vcp_payload.call.start_time",
@@ -85,7 +86,7 @@ def _moments(payload: Any, mapping: Mapping) -> list[datetime]:
 
 
 def _moment(value: Any) -> datetime | None:
-    for read in (Epoch(unit="auto"), IsoTime()):
+    for read in (Epoch(unit="auto"), IsoTime(), MailTime()):
         try:
             return datetime.fromisoformat(read(value))
         except TransformError:
@@ -117,4 +118,8 @@ def _later(value: Any, delta: timedelta) -> Any:
     if isinstance(value, int | float):
         return value + int(delta.total_seconds()) * (1000 if value >= MS_FROM else 1)
     moment = _moment(value)
-    return value if moment is None else to_iso(moment.astimezone(UTC) + delta)
+    if moment is None:
+        return value
+    # In the form it came in: a weekday stands in front of a mail's time only.
+    write = format_datetime if str(value)[:1].isalpha() else to_iso
+    return write(moment.astimezone(UTC) + delta)

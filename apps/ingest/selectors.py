@@ -50,7 +50,7 @@ def deliveries() -> QuerySet[InboundEvent]:
 
 
 def artifacts() -> QuerySet[Artifact]:
-    return Artifact.objects.select_related("call_key")
+    return Artifact.objects.select_related("call_key", "file")
 
 
 @dataclass(frozen=True)

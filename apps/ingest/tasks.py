@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
 
-from apps.ingest import bell
+from apps.ingest import bell, files
 from apps.ingest.claims import claim, release, something_due
 from apps.ingest.normalise import normalise
 from apps.ingest.refused import drop_expired
@@ -44,9 +44,12 @@ def sweep() -> int:
 
 @shared_task(name="ingest.prune")
 def prune() -> int:
-    """Empty bodies older than RAW_RETENTION_DAYS, drop refused deliveries older than REFUSED_KEPT_HOURS.
+    """Empty bodies older than RAW_RETENTION_DAYS, drop refused deliveries older than REFUSED_KEPT_HOURS, and remove
+    files that nothing needs.
 
-    Returns the number of both together.
+    Returns the number of bodies and refused deliveries together.
     """
     now = timezone.now()
-    return empty_old_bodies(now, settings.RAW_RETENTION_DAYS) + drop_expired(now)
+    done = empty_old_bodies(now, settings.RAW_RETENTION_DAYS) + drop_expired(now)
+    files.remove_all_unused(now)
+    return done

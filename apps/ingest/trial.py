@@ -13,7 +13,7 @@ from typing import Any
 
 from apps.ingest import messages
 from apps.ingest.ids import derived_id
-from apps.ingest.inbox import without_secrets
+from apps.ingest.inbox import storable
 from apps.ingest.models import CallKey, InboundEvent
 from apps.ingest.reading import Reading, fold_event, of_one_call, read, stored_report, take_out_artifacts
 from apps.ingest.url_tokens import token_in
@@ -126,6 +126,7 @@ def _run_case(case: Case, subject: Subject) -> CaseResult:
 def _row(case: Case, subject: Subject) -> InboundEvent:
     content_type = case.headers.get("content-type", "")
     digest = sha256(case.body).hexdigest()
+    kept = storable(subject.mapping, case.body, content_type)
     return InboundEvent(
         delivery_id=derived_id("delivery", subject.slug, ENDPOINT, f"sha256:{digest}"),
         provider=subject.slug,
@@ -133,7 +134,8 @@ def _row(case: Case, subject: Subject) -> InboundEvent:
         environment=ENVIRONMENT,
         received_at=case.received_at,
         content_type=content_type,
-        body=without_secrets(subject.mapping, case.body, content_type)[0],
+        body=kept.body,
+        file_id=kept.file.sha256 if kept.file else None,
         body_sha256=digest,
     )
 

@@ -13,6 +13,7 @@ from django.http.request import UnreadablePostError
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
+from apps.ingest.files import StorageFailed
 from apps.ingest.inbox import Accepted, Refused, accept, find_endpoint
 from apps.ingest.url_tokens import path_as_called, url_token_of
 from apps.providers.engine.addresses import client_address
@@ -44,7 +45,7 @@ def webhook(request: HttpRequest, provider_slug: str, endpoint_slug: str = DEFAU
         return receive(request, provider_slug, endpoint_slug)
     except UnreadablePostError:
         return refusal(request, 400)
-    except AnyDatabaseError:
+    except (AnyDatabaseError, StorageFailed):
         log.exception("a delivery could not be stored")
         return refusal(request, 503, headers={"Retry-After": "5"})
 
@@ -56,7 +57,7 @@ def nowhere(request: HttpRequest, rest: str = "") -> HttpResponse:
 
 
 def receive(request: HttpRequest, provider_slug: str, endpoint_slug: str) -> HttpResponse:
-    """The steps of a delivery; database errors pass through."""
+    """The steps of a delivery; errors of the database and of the files' storage pass through."""
     endpoint = find_endpoint(provider_slug, endpoint_slug)
     if isinstance(endpoint, Refused):
         return refusal(request, endpoint.status)

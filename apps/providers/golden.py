@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.providers import catalog
+from apps.providers.engine.embedded import take_out
 from apps.providers.engine.fold import Context, Event, fold
 from apps.providers.engine.mapping import Fragment, Identity, Mapping, call_id_of
 from apps.providers.engine.payload import parse
@@ -45,12 +46,17 @@ def outcome(provider: ProviderSpec, mapping: Mapping, body: bytes) -> dict[str, 
 
     Raises EngineError when it cannot be mapped.
     """
-    payload = parse(mapping.redact(body, parse(body)))
+    payload = _stored(mapping, body)
     identity = mapping.identify(payload)
     told: dict[str, Any] = {"event": identity.event, "disposition": identity.spec.disposition}
     if identity.spec.disposition != "map":
         return told
-    return told | outcome_of_call(provider, mapping, [body])
+    told |= outcome_of_call(provider, mapping, [body])
+    if identity.spec.artifact is not None:
+        _, fragment, _ = mapping.apply(payload)
+        file = fragment.values.get(identity.spec.artifact.kind)
+        told["file"] = file.value if file else None
+    return told
 
 
 def outcome_of_call(provider: ProviderSpec, mapping: Mapping, bodies: Iterable[bytes]) -> dict[str, Any]:
@@ -58,7 +64,7 @@ def outcome_of_call(provider: ProviderSpec, mapping: Mapping, bodies: Iterable[b
 
     Raises EngineError when one of them cannot be mapped.
     """
-    applied = [(mapping.apply(parse(mapping.redact(body, parse(body)))), body) for body in bodies]
+    applied = [(mapping.apply(_stored(mapping, body)), body) for body in bodies]
     events = [_event(identity, fragment, body) for (identity, fragment, _), body in applied]
     reports = [report for (_, _, report), _ in sorted(applied, key=lambda one: one[1])]
     call_id = call_id_of(identity for (identity, _, _), _ in applied)
@@ -92,6 +98,14 @@ def _context(provider: ProviderSpec, call_id: str) -> Context:
         _pseudonym,
         prices=lambda model, at_iso: prices.at(model, datetime.fromisoformat(at_iso)),
     )
+
+
+def _stored(mapping: Mapping, body: bytes) -> Any:
+    """The payload of a body as it would be stored: without its file and without secrets."""
+    payload = parse(body)
+    artifact = mapping.identify(payload).spec.artifact
+    shorter = take_out(artifact, body, payload)[0] if artifact else body
+    return parse(mapping.redact(shorter, payload))
 
 
 def _event(identity: Identity, fragment: Fragment, body: bytes) -> Event:

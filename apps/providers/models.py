@@ -371,6 +371,12 @@ class WebhookSchema(PartOfVersion):
     answer = models.JSONField(
         null=True, blank=True, help_text="Neutral answer for a request that waits for a decision."
     )
+    artifact = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="A file in the payload that is stored on its own: "
+        '{"path": "data.audio", "kind": "recording", "media_type": "audio/mpeg"}.',
+    )
     description = models.TextField(blank=True)
     example = models.JSONField(null=True, blank=True, help_text="A payload that publishing tries the version with.")
     position = models.PositiveIntegerField(default=0)
@@ -393,6 +399,7 @@ class WebhookSchema(PartOfVersion):
             "required": self.required,
             "optional": self.optional,
             "answer": self.answer,
+            "artifact": self.artifact,
             "description": self.description,
             "example": self.example,
         }

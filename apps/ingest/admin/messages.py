@@ -134,6 +134,7 @@ class MessageAdmin(LargeTableAdmin):
             "events": [*in_order(events), *(event for event in events if not event.fragment)],
             "all_events": f"{reverse('admin:ingest_inboundevent_changelist')}?{urlencode({'q': message.call_id})}",
             "turns": _turns(message),
+            "recording": _recording(message),
             "corrections": [(item, pretty_json(item["value"])) for item in message.corrections],
             "vcp": pretty_json(message.vcp),
         }
@@ -226,7 +227,7 @@ class MessageAdmin(LargeTableAdmin):
 
 
 ERASING = (
-    "Message, transcript, stored fragments and raw bodies of this call are removed, and the daily numbers lose it.",
+    "Message, transcript, recording, fragments and raw bodies of this call are removed, and the daily numbers lose it.",
     "What still arrives of the call is acknowledged and dropped.",
     "This cannot be undone. To be able to bring the message back, delete it instead.",
 )
@@ -259,6 +260,13 @@ def _facts(message: Message) -> list[tuple[str, str]]:
         ("Environment", message.environment),
         ("Last written", f"{utc(message.updated_at)} UTC"),
     ]
+
+
+def _recording(message: Message) -> Artifact | None:
+    """The recording that was delivered with the call, where the message refers to it."""
+    reference = message.vcp["vcp_payload"].get("artifacts", {}).get("audio_recording_ref") or ""
+    kept = Artifact.objects.filter(call_key=message.call_key_id).exclude(file=None).select_related("file")
+    return next((artifact for artifact in kept[:10] if artifact.ref == reference), None)
 
 
 def _turns(message: Message) -> list[dict[str, str]]:

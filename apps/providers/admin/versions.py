@@ -170,7 +170,7 @@ class EventInline(RowsInline):
     verbose_name_plural = "events"
     texts = ("event", "description")
     fields = (
-        "event", "kind", "disposition", "rank", "opens_call", "proves", "required", "optional", "answer",
+        "event", "kind", "disposition", "rank", "opens_call", "proves", "required", "optional", "answer", "artifact",
         "description", "example", "position",
     )  # fmt: skip
 
@@ -278,7 +278,7 @@ class MappingVersionAdmin(TextColumns, ModelAdmin):
             context["version"] = version
             if not self.has_change_permission(request, version):
                 context["parts"] = [(name, pretty_json(_brief(version, name))) for name in PARTS]
-                context["events"] = [(row, _shown(row, ("required", "optional", "answer"))) for row in
+                context["events"] = [(row, _shown(row, ("required", "optional", "answer", "artifact"))) for row in
                                      version.webhook_schemas.all()]  # fmt: skip
                 context["rules"] = [(row, _shown(row, ("args", "when", "default"))) for row in version.rules.all()]
         return super().render_change_form(request, context, *args, **kwargs)

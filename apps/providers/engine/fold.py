@@ -16,7 +16,15 @@ from apps.providers.engine.conditions import Decision
 from apps.providers.engine.mapping import BELOW, DEFAULT, DERIVED, OBSERVED, Fragment, Mapping, Value
 from apps.providers.engine.paths import MISSING, compile_path, copied, fill, put, says_nothing
 from apps.providers.engine.prices import EstimateSpec, Rates, estimate
-from apps.providers.engine.spec import ARTIFACT_TARGETS, STAGES, Stage, reads_call
+from apps.providers.engine.spec import (
+    ARTIFACT_TARGETS,
+    CALLER_TARGET,
+    FILE_TARGETS,
+    RULE_TARGETS,
+    STAGES,
+    Stage,
+    reads_call,
+)
 from apps.providers.engine.transforms import to_iso
 from vcp.gap import perception_gap
 
@@ -286,7 +294,7 @@ class _Merged:
 
     def _caller(self) -> None:
         side = {"inbound": "call.from", "outbound": "call.to"}.get(self.get("call.direction") or "")
-        number = self.get(side) if side else None
+        number = (self.get(side) if side else None) or self.get(CALLER_TARGET)
         if number and number.strip().lower() not in NO_CALLER:
             self.add("call.caller_id", self.context.pseudonym(number), OBSERVED)
 
@@ -328,7 +336,7 @@ class _Merged:
         for target in sorted(self.values, key=lambda name: (name.count("."), name)):
             if "*" in target:
                 stars.append(target)
-            elif target not in ARTIFACT_TARGETS:
+            elif target not in RULE_TARGETS and target not in FILE_TARGETS:
                 put(payload, target, self.values[target].value)
         for target in stars:
             if not _put_each(payload, target.split("."), self.values[target].value):

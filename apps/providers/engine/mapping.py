@@ -18,7 +18,7 @@ from apps.providers.engine.errors import MappingError, TransformError
 from apps.providers.engine.paths import MISSING, compile_path, first_key, says_nothing, to_jsonpath, without
 from apps.providers.engine.redact import compile_patterns
 from apps.providers.engine.spec import (
-    ARTIFACT_TARGETS,
+    RULE_TARGETS,
     UNKNOWN_EVENT,
     EventSpec,
     MappingSpec,
@@ -238,6 +238,7 @@ class Mapping:
         fragment, report = Fragment(), Report()
         for target, rules in self._targets(identity.event):
             self._fill(target, rules, payload, fragment, report)
+        _take_artifact(identity.spec, payload, fragment)
         fragment.facts = {path: value for path, get in self._facts.items() if not says_nothing(value := get(payload))}
         fragment.data = self._leftovers(payload)
         found = {one.spec.name: one.collect(payload, report.warnings) for one in self._collections}
@@ -349,6 +350,7 @@ class Mapping:
         kept = {rule.source for rule in self.spec.rules if rule.keep}
         used = [rule.source for rule in self.spec.rules if rule.source not in kept and not rule.of_call]
         used += [*read.event, *read.call_id, *self.spec.leftovers.drop]
+        used += [event.artifact.path for event in self.spec.events if event.artifact is not None]
         return {tuple(keys) for path in used if (keys := first_key(path))}
 
     def _leftovers(self, payload: dict[str, Json]) -> dict[str, Json]:
@@ -378,8 +380,14 @@ def _by_target(rules: Iterable[_CompiledRule]) -> dict[str, list[_CompiledRule]]
 
 
 def _compile_rule(number: int, rule: RuleSpec) -> _CompiledRule:
-    adapter = None if rule.target in ARTIFACT_TARGETS else field_type(rule.target)
+    adapter = None if rule.target in RULE_TARGETS else field_type(rule.target)
     return _CompiledRule(number, rule, compile_path(rule.source), transforms.build(rule.transform, rule.args), adapter)
+
+
+def _take_artifact(event: EventSpec, payload: Json, fragment: Fragment) -> None:
+    """The reference to the event's file; the event table says that it is one, no rule does."""
+    if event.artifact is not None and (reference := compile_path(event.artifact.path)(payload)) is not MISSING:
+        fragment.values[event.artifact.kind] = Value(OBSERVED, None, reference)
 
 
 def _fitted(rule: _CompiledRule, value: Json) -> Json:

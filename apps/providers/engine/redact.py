@@ -92,14 +92,14 @@ class Redactor:
         self._last_keys = [_last_key(path) for path in paths]
         self._needles = [_needle(key) for key in self._last_keys]
 
-    def __call__(self, body: bytes) -> bytes:
-        """The very same object comes back when there is nothing to replace."""
+    def __call__(self, body: bytes, replacement: bytes | None = None) -> bytes:
+        """The very same object comes back when there is nothing to replace; `replacement` is JSON to put there."""
         if not self._may_match(body):
             return body
         spans = _spans_by_path(body, _Automaton(self._paths)) if _is_utf8(body) else None
         if spans is None:
             spans = list(_spans_by_name(body, self._last_keys))
-        return _replaced(body, spans, self._replace)
+        return _replaced(body, spans, self._replace if replacement is None else lambda value: replacement)
 
     def _may_match(self, body: bytes) -> bool:
         """Most bodies hold no secret: a few substring searches spare them the walk."""

@@ -20,6 +20,7 @@ from pydantic import (
 from apps.providers.engine import conversation as conversation  # registers its transforms
 from apps.providers.engine import transforms
 from apps.providers.engine.conditions import Condition, Decision
+from apps.providers.engine.embedded import ArtifactSpec
 from apps.providers.engine.errors import PathError
 from apps.providers.engine.paths import compile_path, first_key
 from apps.providers.engine.prices import EstimateSpec, PriceSpec, first_overlap
@@ -47,6 +48,11 @@ EventKind = Literal[
 ]
 # Targets beside the VCP schema: large parts that are stored on their own and referred to by the message.
 ARTIFACT_TARGETS = {"transcript": "artifacts.transcript_ref"}
+# Where the message refers to a file of each kind. No rule writes these: a file is what the event table says is one.
+FILE_TARGETS: dict[str, str] = {"recording": "artifacts.audio_recording_ref"}
+# The customer's number where neither `call.from` nor `call.to` has it; only its pseudonym goes into the message.
+CALLER_TARGET = "caller_number"
+RULE_TARGETS = frozenset({*ARTIFACT_TARGETS, CALLER_TARGET})
 UNKNOWN_EVENT = "unknown"
 # Where the call document, which the fold makes of all events of a call, has what was collected from them.
 COLLECTED = "collected"
@@ -61,7 +67,7 @@ def _valid_path(path: str) -> str:
 
 
 def _valid_target(target: str) -> str:
-    if target not in ARTIFACT_TARGETS and field_type(target) is None:
+    if target not in RULE_TARGETS and field_type(target) is None:
         raise ValueError(
             f"target {target!r} is no field of a VCP message (write it as below vcp_payload, for example "
             f"'call.start_time'; data of the provider's own goes to 'custom.provider_specific.<provider>.data.…')"
@@ -142,6 +148,8 @@ class EventSpec(Strict):
     required: tuple[Path, ...] = ()
     optional: tuple[Path, ...] = ()
     description: str = ""
+    # A file in the payload: it is stored on its own, and the stored body holds a reference to it.
+    artifact: ArtifactSpec | None = None
     # A payload to try the mapping with, where the catalogue has no sample file.
     example: Any = None
     # The whole answer to a request that waits for a decision; VoiceLens observes, it does not steer.

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, DecimalException, InvalidOperation
+from email.utils import parsedate_to_datetime
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Literal
 from urllib.parse import unquote
@@ -158,11 +159,29 @@ class IsoTime(Transform):
             moment = datetime.fromisoformat(value)
         except (TypeError, ValueError):
             raise TransformError("an ISO 8601 time", value) from None
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-        # 0001-01-01 and 1970-01-01 stand for "none" where a program writes a time that was never set.
-        if not EARLIEST <= moment < LATEST:
-            raise TransformError("an ISO 8601 time between 2001 and 2100", value)
-        return to_iso(moment)
+        return _in_our_days(moment, "an ISO 8601 time", value)
+
+
+def _in_our_days(moment: datetime, form: str, value: Json) -> str:
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    # 0001-01-01 and 1970-01-01 stand for "none" where a program writes a time that was never set.
+    if not EARLIEST <= moment < LATEST:
+        raise TransformError(f"{form} between 2001 and 2100", value)
+    return to_iso(moment)
+
+
+@register
+class MailTime(Transform):
+    """A time as mail and HTTP write it (`Wed, 18 Mar 2026 17:00:11 +0000`, RFC 2822) as UTC time."""
+
+    name = "mail_time"
+
+    def __call__(self, value: Json) -> Json:
+        try:
+            moment = parsedate_to_datetime(value)
+        except (TypeError, ValueError, AttributeError, IndexError, OverflowError):
+            raise TransformError("a time in the form of RFC 2822", value) from None
+        return _in_our_days(moment, "a time in the form of RFC 2822", value)
 
 
 @register
@@ -233,9 +252,10 @@ _NUMBER_MARKS = re.compile(r"[\s().\-/\u00a0]")
 @register
 class Phone(Transform):
     """A telephone number in E.164 where it can be read as one; anything else (short codes, SIP users) stays as it
-    is."""
+    is. `restore_plus`: digits alone are an international number whose + was lost."""
 
     name = "phone"
+    restore_plus: bool = False
 
     def __call__(self, value: Json) -> Json:
         if isinstance(value, bool) or not isinstance(value, str | int):
@@ -243,6 +263,7 @@ class Phone(Transform):
         text = str(value).strip()
         number = _NUMBER_MARKS.sub("", text.removeprefix("tel:"))
         number = "+" + number[2:] if number.startswith("00") else number
+        number = f"+{number}" if self.restore_plus and number.isdigit() else number
         return number if is_e164(number) else text
 
 
@@ -439,16 +460,23 @@ class Key(Transform):
 
 @register
 class Phrases(Transform):
-    """An object as texts `name: value`, one a member, in order of the names; `value` is a member's path."""
+    """An object as texts `name: value`, one a member, in order of the names; `value` is a member's path. `detail`: the
+    path of what is put behind it in brackets, where there is anything."""
 
     name = "phrases"
     value: str = ""
+    detail: str = ""
 
     def __call__(self, value: Json) -> Json:
         if not isinstance(value, dict):
             raise TransformError("an object", value)
         told = {name: compile_path(self.value)(inner) if self.value else inner for name, inner in sorted(value.items())}
-        return [f"{name}: {_in_words(inner)}" for name, inner in told.items() if not says_nothing(inner)] or MISSING
+        told = {name: inner for name, inner in told.items() if not says_nothing(inner)}
+        return [f"{name}: {_in_words(inner)}{self._behind(value[name])}" for name, inner in told.items()] or MISSING
+
+    def _behind(self, member: Json) -> str:
+        found = compile_path(self.detail)(member) if self.detail else MISSING
+        return "" if says_nothing(found) else f" ({_in_words(found)})"
 
 
 def _in_words(value: Json) -> str:
@@ -593,3 +621,33 @@ def _points(value: Json) -> list[str]:
     if isinstance(value, dict):
         return Phrases()(value) or []
     return [_in_words(value).strip()]
+
+
+class Part(BaseModel):
+    """A place in an object and how the value there is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    path: str
+    transform: str = "same"
+    args: dict[str, Any] = Field(default_factory=dict)
+
+
+@register
+class Gather(Transform):
+    """One list of what several places of an object hold: `parts` = [{path, transform, args}, …], in their order. What a
+    place gives is added, a list item by item."""
+
+    name = "gather"
+    parts: tuple[Part, ...] = Field(min_length=1)
+    _chains: tuple[tuple[str, Chain], ...] = PrivateAttr()
+
+    def model_post_init(self, context: Any, /) -> None:
+        steps = ((part.path, {"transform": part.transform, "args": part.args}) for part in self.parts)
+        self._chains = tuple((path, Chain.model_validate({"steps": [step]})) for path, step in steps)
+
+    def __call__(self, value: Json) -> Json:
+        if not isinstance(value, dict):
+            raise TransformError("an object", value)
+        found = [(chain, inner) for path, chain in self._chains if not says_nothing(inner := compile_path(path)(value))]
+        told = [read for chain, inner in found if not says_nothing(read := chain(inner))]
+        return [item for read in told for item in (read if isinstance(read, list) else [read])] or MISSING

@@ -219,6 +219,23 @@ def test_the_caller_is_the_customers_side_under_a_pseudonym(direction, number, p
     assert message(mapping(*SIDES), end(**call))["call"].get("caller_id") == pseudonym
 
 
+@pytest.mark.parametrize(
+    ("call", "pseudonym"),
+    [
+        ({}, "psn_77"),
+        ({"direction": "inbound"}, "psn_77"),
+        ({"direction": "inbound", "from": "+15550142201"}, "psn_01"),
+        ({"direction": "inbound", "from": "anonymous"}, None),
+        ({"hidden": "unknown"}, None),
+    ],
+)
+def test_a_number_that_is_neither_side_serves_for_the_pseudonym_only(call, pseudonym):
+    rule = {"source": "call.hidden", "target": "caller_number"}
+    found = folded(mapping(*SIDES, rule), end(**{"hidden": "+15550142277", **call})).message
+    assert found["vcp_payload"]["call"].get("caller_id") == pseudonym
+    assert "+15550142277" not in json.dumps(found)
+
+
 def test_a_direction_makes_it_a_phone_call_unless_the_medium_is_told():
     channel = {"source": "call.channel", "target": "call.channel"}
     made = mapping(*SIDES, channel)

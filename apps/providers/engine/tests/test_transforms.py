@@ -53,6 +53,16 @@ TURN = {"role": "tool", "name": "look up", "n": 1}
         ("epoch", {"unit": "s"}, MS, BAD),
         ("epoch", {"unit": "auto"}, 1773677101, "2026-03-16T16:05:01.000Z"),
         ("epoch", {"unit": "auto"}, MS, "2026-03-16T16:05:01.250Z"),
+        ("mail_time", {}, "Wed, 18 Mar 2026 17:00:11 +0000", "2026-03-18T17:00:11.000Z"),
+        ("mail_time", {}, "Wed, 18 Mar 2026 18:00:11 +0100", "2026-03-18T17:00:11.000Z"),
+        ("mail_time", {}, "18 Mar 2026 17:00:11 GMT", "2026-03-18T17:00:11.000Z"),
+        ("mail_time", {}, "18 Mar 2026 17:00:11 -0000", "2026-03-18T17:00:11.000Z"),
+        ("mail_time", {}, "Fri, 30 Feb 2026 17:00:11 +0000", BAD),
+        ("mail_time", {}, "Thu, 01 Jan 1970 00:00:00 +0000", BAD),
+        ("mail_time", {}, "Wed, 18 Mar 2026 17:00:11 +9999", BAD),
+        ("mail_time", {}, "2026-03-16T16:05:01Z", BAD),
+        ("mail_time", {}, 1773677101, BAD),
+        ("mail_time", {}, ["x"], BAD),
         ("iso_time", {}, "2026-03-16T16:05:01Z", "2026-03-16T16:05:01.000Z"),
         ("iso_time", {}, "2026-03-16T18:05:01.25+02:00", "2026-03-16T16:05:01.250Z"),
         ("iso_time", {}, "2026-03-16 16:05:01.123456", "2026-03-16T16:05:01.123456Z"),
@@ -98,6 +108,12 @@ TURN = {"role": "tool", "name": "look up", "n": 1}
         ("phone", {}, "911", "911"),
         ("phone", {}, "(555) 014-2201", "(555) 014-2201"),
         ("phone", {}, "+1５550142201", "+1５550142201"),
+        ("phone", {"restore_plus": True}, 15550142201, "+15550142201"),
+        ("phone", {"restore_plus": True}, "15550142201", "+15550142201"),
+        ("phone", {"restore_plus": True}, "+15550142201", "+15550142201"),
+        ("phone", {"restore_plus": True}, "0049 30 1234567", "+49301234567"),
+        ("phone", {"restore_plus": True}, "911", "911"),
+        ("phone", {"restore_plus": True}, "anonymous", "anonymous"),
         ("phone", {}, {"number": "+1"}, BAD),
         ("phone", {}, True, BAD),
         ("pluck", {"field": "name"}, [TURN, {"name": None}, "row", TURN], ["look up", "look up"]),
@@ -225,7 +241,8 @@ ARGS = {
     "total": {"path": "a", "where": {"b": "x"}},
     "template": {"text": "to {value}"},
     "key": {"by": "a.b"},
-    "phrases": {"value": "a"},
+    "phrases": {"value": "a", "detail": "b"},
+    "gather": {"parts": [{"path": "a"}, {"path": "b", "transform": "phrases"}, {"path": "c", "transform": "text"}]},
     "members": {"names": ["a", "B*"], "needs": ["b"]},
     "score": {
         "terms": [[{"when": {"a": "x"}, "add": 1}], [{"when": {"b.c": {"contains": "y"}}, "add": 1}]],
@@ -341,3 +358,39 @@ def test_a_score_adds_the_first_row_of_each_term(args, value, expected):
 def test_a_choice_or_a_score_that_cannot_work_is_refused(name, args):
     with pytest.raises(ValidationError):
         build(name, args)
+
+
+def test_phrases_put_a_detail_behind_where_there_is_one():
+    told = {"b": {"v": "no", "why": "late"}, "a": {"v": True, "why": None}, "c": {"why": "lost"}}
+    assert build("phrases", {"value": "v", "detail": "why"})(told) == ["a: yes", "b: no (late)"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"one": " x ", "more": {"b": 1, "a": 2}}, ["got x", "a: 2", "b: 1"]),
+        ({"one": "none", "more": {"a": 2}}, ["a: 2"]),
+        ({"more": {}, "one": None}, MISSING),
+        ({}, MISSING),
+        (["one"], BAD),
+        ({"one": {"a": 1}}, BAD),
+    ],
+)
+def test_gather_makes_one_list_of_several_places(value, expected):
+    text = {"steps": [
+        {"transform": "text", "args": {"nothing": ["none"]}},
+        {"transform": "template", "args": {"text": "got {value}"}},
+    ]}  # fmt: skip
+    parts = [{"path": "one", "transform": "chain", "args": text}, {"path": "more", "transform": "phrases"}]
+    gather = build("gather", {"parts": parts})
+    if expected == BAD:
+        with pytest.raises(TransformError):
+            gather(value)
+    else:
+        assert gather(value) == expected
+
+
+@pytest.mark.parametrize("parts", [[], [{"path": "a", "transform": "nothing known"}], [{"transform": "text"}]])
+def test_a_gathering_that_cannot_work_is_refused(parts):
+    with pytest.raises(ValidationError):
+        build("gather", {"parts": parts})

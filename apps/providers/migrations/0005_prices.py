@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('providers', '0003_auth_options'),
+        ('providers', '0004_event_artifact'),
     ]
 
     operations = [

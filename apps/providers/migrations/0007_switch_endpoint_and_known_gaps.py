@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("providers", "0005_collections_and_estimates")]
+    dependencies = [("providers", "0006_collections_and_estimates")]
 
     operations = [
         migrations.AlterModelOptions(

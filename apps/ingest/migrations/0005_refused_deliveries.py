@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('ingest', '0003_call_aliases'),
+        ('ingest', '0004_stored_files'),
         ('providers', '0002_rule_when'),
     ]
 

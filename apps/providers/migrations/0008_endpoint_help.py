@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('providers', '0006_switch_endpoint_and_known_gaps'),
+        ('providers', '0007_switch_endpoint_and_known_gaps'),
     ]
 
     operations = [

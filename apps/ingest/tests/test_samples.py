@@ -1,0 +1,35 @@
+"""Sample calls to try the service with: every time in them is moved to now, in the form that its provider writes."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+from apps.ingest.samples import fresh_calls
+from apps.providers import catalog
+from apps.providers.engine.mapping import Mapping
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+NO_ANSWER = "call_initiation_failure.outbound_no_answer_twilio"
+
+
+def test_times_move_to_now_and_keep_their_form():
+    mapping = Mapping(catalog.load("elevenlabs").mapping)
+    old = catalog.samples("elevenlabs")[NO_ANSWER]
+    calls = fresh_calls("elevenlabs", mapping, NOW, "abcd1234")
+    bodies = [json.loads(body) for call in calls for body in call.bodies]
+    [new] = [
+        body for body in bodies if body["data"].get("metadata", {}).get("body", {}).get("CallStatus") == "no-answer"
+    ]
+    # The event was told 1 s after the call began; it is the last of its call and 30 s ago.
+    assert new["event_timestamp"] == int((NOW - timedelta(seconds=30)).timestamp())
+    assert old["data"]["metadata"]["body"]["Timestamp"] == "Wed, 18 Mar 2026 17:00:11 +0000"
+    assert new["data"]["metadata"]["body"]["Timestamp"] == "Sun, 22 Nov 2026 11:59:29 +0000"
+
+
+def test_every_fresh_call_is_mapped_and_ends_before_now():
+    mapping = Mapping(catalog.load("elevenlabs").mapping)
+    for call in fresh_calls("elevenlabs", mapping, NOW, "abcd1234"):
+        for body in call.bodies:
+            identity, _, report = mapping.apply(json.loads(body))
+            assert report.failed == []
+            assert identity.call_id == call.call_id
+            assert NOW - timedelta(hours=1) < datetime.fromisoformat(identity.occurred_at) < NOW
