@@ -16,10 +16,10 @@ from rest_framework.authtoken.models import Token
 from apps.analytics.models import DailyProviderStats
 from apps.history.models import Change
 from apps.ingest import operations
-from apps.ingest.models import Artifact, CallKey, InboundEvent, Message
+from apps.ingest.models import Artifact, CallKey, InboundEvent, Message, RefusedDelivery
 from apps.providers import publishing
 from apps.providers.access import HoldsRight, right_of
-from apps.providers.models import Endpoint, MappingVersion, Provider, Secret
+from apps.providers.models import Endpoint, MappingVersion, Price, Provider, Secret
 from tests.calls import CALL_ID, ENDED, EVENTS, TRANSFER, sample
 from voicelens import api as front
 from voicelens.groups import GROUPS, ensure_groups, rights_of
@@ -105,6 +105,9 @@ PAGES: list[tuple[str, Callable[[], str], tuple[str, ...]]] = [
     ("deliveries", lambda: page(InboundEvent, "changelist"), ("ops", "admin")),
     ("delivery", lambda: page(InboundEvent, "change", delivery().pk), ("ops", "admin")),
     ("replaying", lambda: action(delivery(), "replay"), ("ops", "admin")),
+    ("refused deliveries", lambda: page(RefusedDelivery, "changelist"), ("ops", "admin")),
+    ("prices", lambda: page(Price, "changelist"), ("analyst", "ops", "admin")),
+    ("adding a price", lambda: page(Price, "add"), ("admin",)),
     ("numbers", lambda: page(DailyProviderStats, "changelist"), ("analyst", "ops", "admin")),
     ("providers", lambda: page(Provider, "changelist"), ("analyst", "ops", "admin")),
     ("provider", lambda: page(Provider, "change", retell().pk), ("analyst", "ops", "admin")),

@@ -8,15 +8,21 @@ from django.contrib.auth.models import Group, Permission
 VIEW = ("view",)
 EDIT = ("view", "add", "change", "delete")
 # Model: what may be done to it. Buttons beyond Django's four have a word of their own or stand for one of them:
-# change_inboundevent replays, change_message corrects, withdraws and restores, delete_message deletes so that it can be
-# restored, delete_callkey erases, change_mappingversion publishes and undoes, switch_endpoint opens and closes.
+# change_inboundevent replays, change_refuseddelivery rechecks, change_message corrects, withdraws and restores,
+# delete_message deletes so that it can be restored, delete_callkey erases, change_mappingversion publishes and undoes,
+# switch_endpoint opens and closes.
 Rights = dict[str, tuple[str, ...]]
 
 SCHEDULES: Rights = {
     f"django_celery_beat.{model}": EDIT
     for model in ("periodictask", "intervalschedule", "crontabschedule", "clockedschedule", "solarschedule")
 }
-REGISTRY: Rights = {"providers.provider": VIEW, "providers.endpoint": VIEW, "providers.mappingversion": VIEW}
+REGISTRY: Rights = {
+    "providers.provider": VIEW,
+    "providers.endpoint": VIEW,
+    "providers.mappingversion": VIEW,
+    "providers.price": VIEW,
+}
 
 GROUPS: dict[str, Rights] = {
     "analyst": REGISTRY
@@ -31,6 +37,7 @@ GROUPS: dict[str, Rights] = {
         "providers.endpoint": ("view", "switch"),
         "ingest.inboundevent": ("view", "change"),
         "ingest.refusal": VIEW,
+        "ingest.refuseddelivery": ("view", "change"),
         "analytics.dailyproviderstats": VIEW,
     },
     "admin": SCHEDULES
@@ -42,8 +49,10 @@ GROUPS: dict[str, Rights] = {
         "providers.mappingversion": EDIT,
         "providers.webhookschema": EDIT,
         "providers.mappingrule": EDIT,
+        "providers.price": EDIT,
         "ingest.inboundevent": ("view", "change"),
         "ingest.refusal": VIEW,
+        "ingest.refuseddelivery": ("view", "change", "delete"),
         "ingest.callkey": ("view", "delete"),
         "ingest.message": ("view", "change", "delete"),
         "ingest.artifact": VIEW,

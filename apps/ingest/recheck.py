@@ -12,7 +12,9 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import QuerySet
 
+from apps.history.record import record_many
 from apps.ingest import bell, refused
+from apps.ingest.files import StorageFailed
 from apps.ingest.inbox import allowed, authenticate, store
 from apps.ingest.models import RefusedDelivery
 from apps.ingest.writing import writing
@@ -61,6 +63,8 @@ def recheck(rows: QuerySet[RefusedDelivery], now: datetime, *, dry_run: bool = F
             _try(report, pk, endpoints)
         else:
             _settle(report, pk, endpoints, now)
+    if report.admitted:
+        record_many(RefusedDelivery, "rechecked", ", ".join(report.lines()))
     return report
 
 
@@ -74,6 +78,13 @@ def _try(report: Rechecked, pk: int, endpoints: Endpoints) -> None:
 
 
 def _settle(report: Rechecked, pk: int, endpoints: Endpoints, now: datetime) -> None:
+    try:
+        _settle_one(report, pk, endpoints, now)
+    except StorageFailed:
+        report.refused["storage_failed"] += 1  # it stays kept, and the others have their turn
+
+
+def _settle_one(report: Rechecked, pk: int, endpoints: Endpoints, now: datetime) -> None:
     with writing(), transaction.atomic():
         row = RefusedDelivery.objects.select_for_update().filter(pk=pk).first()
         if row is None:
