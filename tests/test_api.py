@@ -606,6 +606,13 @@ def test_a_provider_tells_its_events_its_mapping_and_its_endpoints(api, provider
     assert [row["event"] for row in told["webhook_schemas"]] == [event.name for event in mapping.events]
     analysed = next(row for row in told["webhook_schemas"] if row["event"] == "call_analyzed")
     assert (analysed["kind"], analysed["disposition"], analysed["rank"]) == ("call_analyzed", "map", 40)
+    order = {row["event"]: row["order"] for row in told["webhook_schemas"]}
+    assert (order["call_started"], order["call_ended"], order["call_analyzed"], order["chat_*"]) == (
+        "1_pre_call",
+        "2_post_call",
+        "3_post_call_analysis",
+        None,
+    )
     assert analysed["required"] == ["call"]
     assert analysed["example"]["event"] == "call_analyzed"
     assert [rule["source"] for rule in told["vcp_mapping_rules"]["rules"]] == [rule.source for rule in mapping.rules]

@@ -78,11 +78,20 @@ class ProviderSerializer(serializers.Serializer[Any]):
     last_updated = serializers.DateTimeField(help_text="Of the facts or of the published mapping.")
 
 
+# The published tags of an event's place in its call, by the stage that it proves.
+ORDER = {"in_progress": "1_pre_call", "ended": "2_post_call", "analysed": "3_post_call_analysis"}
+
+
 class WebhookSchemaSerializer(serializers.Serializer[Any]):
     event = serializers.CharField(help_text="The provider's word, or a glob over several.")
     kind = serializers.CharField(help_text="The word of VoiceLens.")
     disposition = serializers.ChoiceField(["map", "store", "ignore"])
     rank = serializers.IntegerField(help_text="Higher ranks lie over lower ones when a call is folded.")
+    order = serializers.ChoiceField(
+        [*ORDER.values()],
+        allow_null=True,
+        help_text="Where in a call's life it comes; null for what proves nothing of it.",
+    )
     required = serializers.ListField(  # type: ignore[assignment]  # a field of that name, as published
         child=serializers.CharField(), help_text="Paths without which the event fails."
     )
@@ -216,6 +225,7 @@ def _webhook_schemas(row: Provider, version: MappingVersion) -> list[dict[str, A
     return [
         {
             **{name: getattr(event, name) for name in names},
+            "order": ORDER.get(event.proves),
             "example": samples.get(event.event) if event.example is None else event.example,
         }
         for event in version.webhook_schemas.all()
