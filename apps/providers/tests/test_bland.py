@@ -525,7 +525,6 @@ def test_a_tool_s_line_waits_for_its_call_and_leaves_nothing_but_a_name():
     assert data_of(line, sample()) == data_of(sample())
 
 
-
 CORRECTED = [
     {"start": 0.384, "end": 2.1, "speaker": 2, "text": "Hello.", "confidence": 0.9},
     {"start": 3, "end": 4.5, "speaker": 1, "speaker_label": "", "text": "Hi."},
