@@ -202,7 +202,7 @@ def test_what_cannot_be_read_of_the_call_is_told_and_words_not_known_are_noted()
         {"source": "collected.lines[0].word", "target": "call.direction", "transform": "words"},
     ]
     found = specs.folded(specs.mapping(*rules, collections=GROWING, times=False), begin(line(1, word="x")))
-    assert [(failure["path"], failure["target"]) for failure in found.failed] == [
+    assert [(failure["path"], failure["target"]) for failure in found.report.failed] == [
         ("$.collected.lines[*].word", "call.duration_sec")
     ]
     assert found.message["audit"]["validation_errors"] == ["$.collected.lines[*].word: expected a number, got list"]
