@@ -9,7 +9,8 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
@@ -139,6 +140,10 @@ class EndpointAdmin(TextColumns, ModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Endpoint | None = None) -> tuple[str, ...]:
         return ("provider", "slug") if obj else ()
+
+    def response_post_save_add(self, request: HttpRequest, obj: Endpoint) -> HttpResponse:
+        # Its page says what to paste at the provider.
+        return HttpResponseRedirect(reverse("admin:providers_endpoint_change", args=[obj.pk]))
 
     def get_inlines(self, request: HttpRequest, obj: Endpoint | None) -> list[Any]:
         return [AuthConfigInline] if obj else []
