@@ -34,7 +34,7 @@ test-postgres: $(TEST_STAMP) ## Run what uses a database on PostgreSQL (DATABASE
 	$(PY) -m pytest --db postgres --database-only -n $(JOBS)
 
 browser: $(TEST_STAMP) ## Find a Chromium for the browser tests, or install one
-	@$(PY) -m tests.browser
+	@$(PY) -m tests.chromium
 
 image-steps: $(TEST_STAMP) ## Run all steps of the Dockerfile, installation included, in a plain directory
 	IMAGE_STEPS=whole $(PY) -m pytest tests/test_image.py

@@ -1,65 +1,81 @@
-"""A Chromium for the browser tests: `python -m tests.browser` finds one or installs it.
+"""The admin as a browser without scripts sees it: addresses, forms as they would be sent back, texts and complaints."""
 
-Debian's and Ubuntu's by apt-get where this user may, else Playwright's own download. CHROMIUM names another one.
-"""
+import re
+from html.parser import HTMLParser
+from typing import Any
 
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
-NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-# Without these a headless browser in a container or as root does not start, or talks to its maker.
-OPTIONS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
+from django.test import Client
+from django.urls import reverse
 
 
-def find() -> str | None:
-    """The path of a browser, or None where there is none yet."""
-    named = os.environ.get("CHROMIUM") or next((path for name in NAMES if (path := shutil.which(name))), None)
-    return named or _of_playwright()
+def page(model: Any, kind: str, *args: Any) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{kind}", args=args)
 
 
-def _of_playwright() -> str | None:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        path = playwright.chromium.executable_path
-    return path if Path(path).exists() else None
+def action(row: Any, name: str) -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_{name}", args=[row.pk])
 
 
-def install() -> None:
-    """Raises CalledProcessError where it cannot be had."""
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(["apt-get", "update", "-qq"], check=True, env=quiet)
-        subprocess.run(
-            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"],
-            check=True,
-            env=quiet,
-            stdout=subprocess.DEVNULL,
-        )
-    else:
-        subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=True)
+class FormReader(HTMLParser):
+    """The fields of a page's forms as a browser would send them back, without files and buttons."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fields: dict[str, Any] = {}
+        self._open: tuple[str, str] | None = None
+        self._text = ""
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        given = dict(attrs)
+        name = given.get("name") or ""
+        if tag == "input" and name and given.get("type") not in ("submit", "file", "checkbox"):
+            self.fields[name] = given.get("value") or ""
+        elif tag == "input" and name and "checked" in given:
+            self.fields[name] = given.get("value") or "on"
+        elif tag in ("textarea", "select") and name:
+            self._open, self._text = (tag, name), ""
+            self.fields.setdefault(name, "")
+        elif tag == "option" and self._open and "selected" in given:
+            self.fields[self._open[1]] = given.get("value") or ""
+
+    def handle_data(self, data: str) -> None:
+        self._text += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._open and tag == self._open[0]:
+            if tag == "textarea":
+                # A browser drops the line break that follows the tag, and sends the others in its own way.
+                text = self._text.replace("\r\n", "\n").removeprefix("\n")
+                self.fields[self._open[1]] = text.replace("\n", "\r\n")
+            self._open = None
 
 
-def main() -> int:
-    if find() is None:
-        sys.stdout.write("Installing a Chromium for the browser tests\n")
-        try:
-            install()
-        except subprocess.CalledProcessError as error:
-            sys.stderr.write(f"no Chromium could be installed ({error}); install one, or name one in CHROMIUM\n")
-            return 1
-    return 0
+def filled(client: Client, url: str) -> dict[str, Any]:
+    """What the page's form sends when nothing is changed."""
+    reader = FormReader()
+    reader.feed(client.get(url).content.decode())
+    return {name: value for name, value in reader.fields.items() if "__prefix__" not in name and name != "q"}
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def text_of(response: Any) -> str:
+    return re.sub(r"\s+", " ", response.content.decode())
+
+
+def problems(response: Any) -> list[str]:
+    """Everything that the page complains about in its forms."""
+    context = response.context
+    found = [str(error) for errors in context["adminform"].form.errors.values() for error in errors]
+    for inline in context.get("inline_admin_formsets", []):
+        found += [str(error) for error in inline.formset.non_form_errors()]
+        found += [str(error) for row in inline.formset.errors for errors in row.values() for error in errors]
+    return found
+
+
+def said_after(response: Any) -> list[str]:
+    return [str(item) for item in response.context["messages"]]
+
+
+def added(prefix: str, row: dict[str, str], at: int = 0) -> dict[str, str]:
+    """The fields that adding a row in the browser puts into the form."""
+    fields = {f"{prefix}-{at}-{name}": value for name, value in row.items()}
+    return fields | {f"{prefix}-TOTAL_FORMS": str(at + 1)}

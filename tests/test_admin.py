@@ -1,10 +1,8 @@
 """The admin as an operator uses it: pages are fetched and forms are posted, then rows are looked at."""
 
-import re
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from decimal import Decimal
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -35,6 +33,7 @@ from apps.providers.models import (
     WebhookSchema,
 )
 from apps.providers.sync import sync_catalog
+from tests.browser import action, added, filled, page, problems, said_after, text_of
 from tests.calls import ANALYZED, CALL_ID, ENDED, EVENTS, SECRET, STARTED, TRANSFER, sample
 from voicelens.schedule import ensure_schedule
 
@@ -79,73 +78,6 @@ def new_price(**fields: Any) -> Price:
     )  # fmt: skip
     row.save()
     return row
-
-
-def page(model: Any, kind: str, *args: Any) -> str:
-    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{kind}", args=args)
-
-
-def action(row: Any, name: str) -> str:
-    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_{name}", args=[row.pk])
-
-
-class FormReader(HTMLParser):
-    """The fields of a page's forms as a browser would send them back, without files and buttons."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fields: dict[str, Any] = {}
-        self._open: tuple[str, str] | None = None
-        self._text = ""
-
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
-        given = dict(attrs)
-        name = given.get("name") or ""
-        if tag == "input" and name and given.get("type") not in ("submit", "file", "checkbox"):
-            self.fields[name] = given.get("value") or ""
-        elif tag == "input" and name and "checked" in given:
-            self.fields[name] = given.get("value") or "on"
-        elif tag in ("textarea", "select") and name:
-            self._open, self._text = (tag, name), ""
-            self.fields.setdefault(name, "")
-        elif tag == "option" and self._open and "selected" in given:
-            self.fields[self._open[1]] = given.get("value") or ""
-
-    def handle_data(self, data: str) -> None:
-        self._text += data
-
-    def handle_endtag(self, tag: str) -> None:
-        if self._open and tag == self._open[0]:
-            if tag == "textarea":
-                # A browser drops the line break that follows the tag, and sends the others in its own way.
-                text = self._text.replace("\r\n", "\n").removeprefix("\n")
-                self.fields[self._open[1]] = text.replace("\n", "\r\n")
-            self._open = None
-
-
-def filled(client: Client, url: str) -> dict[str, Any]:
-    """What the page's form sends when nothing is changed."""
-    reader = FormReader()
-    reader.feed(client.get(url).content.decode())
-    return {name: value for name, value in reader.fields.items() if "__prefix__" not in name and name != "q"}
-
-
-def text_of(response: Any) -> str:
-    return re.sub(r"\s+", " ", response.content.decode())
-
-
-def problems(response: Any) -> list[str]:
-    """Everything that the page complains about in its forms."""
-    context = response.context
-    found = [str(error) for errors in context["adminform"].form.errors.values() for error in errors]
-    for inline in context.get("inline_admin_formsets", []):
-        found += [str(error) for error in inline.formset.non_form_errors()]
-        found += [str(error) for row in inline.formset.errors for errors in row.values() for error in errors]
-    return found
-
-
-def said_after(response: Any) -> list[str]:
-    return [str(item) for item in response.context["messages"]]
 
 
 # --- every page ----------------------------------------------------------------------------------------------
@@ -655,12 +587,6 @@ def test_an_endpoint_with_deliveries_cannot_be_deleted_and_an_unused_one_can(ope
 # --- mapping versions ----------------------------------------------------------------------------------------
 
 
-def added(prefix: str, row: dict[str, str], at: int = 0) -> dict[str, str]:
-    """The fields that adding a row in the browser puts into the form."""
-    fields = {f"{prefix}-{at}-{name}": value for name, value in row.items()}
-    return fields | {f"{prefix}-TOTAL_FORMS": str(at + 1)}
-
-
 @pytest.fixture
 def draft(operator: Client, catalogue: None) -> MappingVersion:
     operator.post(action(version(), "edit_as_draft"))
@@ -705,8 +631,9 @@ def test_a_draft_is_edited_published_and_undone(
 
     preview = text_of(operator.get(action(draft, "publish")))
     assert "passes" in preview
-    assert "+rule" in preview
-    assert "call.call_analysis.call_summary" in preview
+    assert "Rules <span" in preview
+    assert "call.call_id → hcr.summary" in preview
+    assert '<pre class="vl-small vl-old">call.call_analysis.call_summary</pre>' in preview
     answer = operator.post(action(draft, "publish"), follow=True)
     assert any("is in force" in text for text in said_after(answer))
     assert [version(1).state, version(2).state] == ["retired", "published"]
@@ -762,11 +689,11 @@ def test_the_actions_of_a_version_fit_its_state(operator: Client, draft: Mapping
         answer = operator.get(page(MappingVersion, "change", version(number).pk))
         return [item["title"] for item in answer.context["actions_detail"]]
 
-    assert offered(1) == ["Edit as draft"]
-    assert offered(2) == ["Publish"]
+    assert offered(1) == ["Try", "Edit as draft", "Compare", "Export"]
+    assert offered(2) == ["Try", "Publish", "Compare", "Export"]
     publishing.publish(draft)
-    assert offered(1) == ["Edit as draft"]
-    assert offered(2) == ["Edit as draft", "Undo"]
+    assert offered(1) == ["Try", "Edit as draft", "Compare", "Export"]
+    assert offered(2) == ["Try", "Edit as draft", "Undo", "Compare", "Export"]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from pydantic import (
 from vcp.errors import SchemaError
 from vcp.findings import Finding
 from vcp.scalars import Amount, Count, JsonObject, JsonValue, Number, Opt, Score, Text, Timestamp
-from vcp.shape import Shape, find, shape_of
+from vcp.shape import Shape, find, paths, shape_of
 from vcp.structure import broken_fields, in_order, read_json
 
 VCPVersion = Literal["0.3", "0.4", "0.5"]
@@ -343,3 +343,8 @@ def field_type(path: str) -> TypeAdapter[Any] | None:
     """
     place = find(_PAYLOAD_SHAPE, path)
     return place.adapter if place is not None else None
+
+
+def field_paths() -> list[str]:
+    """Every field below `vcp_payload` as `field_type` takes it; `*` stands for each key of a map."""
+    return list(paths(_PAYLOAD_SHAPE))

@@ -5,7 +5,7 @@ Knows nothing of any single field; `vcp.models` says which models there are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -86,6 +86,17 @@ def find(root: Shape, path: str) -> Shape | None:
     for name in path.split("."):
         place = place.child(name) if place is not None and name else None
     return place
+
+
+def paths(root: Shape, above: str = "") -> Iterator[str]:
+    """The dotted path of every field below `root` that is no model itself, in document order; `*` is any key."""
+    steps = {"*": root.item} if root.kind == "map" else root.fields
+    for name, place in steps.items():
+        path = f"{above}.{name}" if above else name
+        if place is not None and place.kind in ("model", "map"):
+            yield from paths(place, path)
+        else:
+            yield path
 
 
 def shape_of(hint: Any) -> Shape:

@@ -11,6 +11,8 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
+import orjson
+
 from apps.ingest import messages
 from apps.ingest.ids import derived_id
 from apps.ingest.inbox import storable
@@ -20,6 +22,7 @@ from apps.ingest.url_tokens import token_in
 from apps.providers.engine.fold import Folded, fold
 from apps.providers.engine.mapping import Mapping, Report
 from apps.providers.engine.signatures import Scheme, Secret, SignedRequest, Verdict, best_verdict, verify
+from apps.providers.publishing import SAMPLE_TIME
 from vcp.errors import PROVIDER_MAPPING_FAILED, ErrorObject
 
 ACCOUNT, ENVIRONMENT, ENDPOINT = "default", "test", "trial"
@@ -83,6 +86,13 @@ class Trial:
         self.errors.insert(0, ErrorObject("HTTP_401", f"not authentic ({refused.reason.value}): {refused.detail}"))
 
 
+def sample_case(payload: Any, mapping: Mapping) -> Case:
+    """A sample as a delivery: received when it happened, for it has no other clock."""
+    occurred_at = mapping.identify(payload).occurred_at
+    received_at = datetime.fromisoformat(occurred_at) if occurred_at else SAMPLE_TIME
+    return Case(orjson.dumps(payload), received_at)
+
+
 def prove(case: Case, subject: Subject) -> Verdict:
     """The first way that proves the case, else the verdict that says most."""
     candidates = subject.candidates if case.candidates is None else case.candidates
@@ -111,7 +121,9 @@ def _run_case(case: Case, subject: Subject) -> CaseResult:
     row = _row(case, subject)
     reading = read(row, subject.mapping)
     if reading.fragment is not None:
-        take_out_artifacts(reading, "\x1f".join((reading.provider, ACCOUNT, ENVIRONMENT, reading.call_id)))
+        reading.artifacts = take_out_artifacts(
+            reading, "\x1f".join((reading.provider, ACCOUNT, ENVIRONMENT, reading.call_id))
+        )
     row.event, row.rank, row.opens_call = reading.event, reading.rank, reading.opens_call
     row.proves, row.occurred_at = reading.proves, reading.occurred_at
     row.report = stored_report(reading.report)

@@ -5,7 +5,6 @@ Nothing is stored and nothing is counted.
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping as MappingType
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -25,7 +24,6 @@ from apps.ingest.inbox import authenticate
 from apps.providers import catalog, registry
 from apps.providers.engine.signatures import HmacScheme, Reason, Secret, SignedRequest, TokenScheme
 from apps.providers.models import DEFAULT_ENDPOINT
-from apps.providers.publishing import SAMPLE_TIME
 from apps.providers.registry import EndpointRuntime, HeldSecret, ProviderRuntime
 from apps.providers.wire import ErrorSerializer, JSONBody, error_answers, unknown_provider
 from vcp.errors import PROVIDER_MAPPING_FAILED
@@ -242,12 +240,6 @@ def _sample_call(provider: ProviderRuntime) -> list[trial.Case]:
     for payload in catalog.samples(provider.slug).values():
         identity = provider.mapping.identify(payload)
         if identity.spec.disposition == "map":
-            calls[identity.call_id or ""].append((identity.spec.rank, _sample_case(payload, identity.occurred_at)))
+            calls[identity.call_id or ""].append((identity.spec.rank, trial.sample_case(payload, provider.mapping)))
     fullest = max(calls.values(), key=lambda call: (max(rank for rank, _ in call), len(call)), default=[])
     return [case for _, case in fullest]
-
-
-def _sample_case(payload: MappingType[str, Any], occurred_at: str | None) -> trial.Case:
-    """Received when it happened, for a sample has no other clock."""
-    received_at = datetime.fromisoformat(occurred_at) if occurred_at else SAMPLE_TIME
-    return trial.Case(orjson.dumps(payload), received_at)

@@ -94,9 +94,14 @@ def draft_of(version: MappingVersion, *, author: Any = None) -> MappingVersion:
 def run_samples(provider: Provider, mapping: spec.MappingSpec) -> list[SampleResult]:
     """Each sample of the catalogue and each example of the event table through the mapping, as a call of its own."""
     compiled = Mapping(mapping)
-    samples = {f"example of {event.name}": event.example for event in mapping.events if event.example is not None}
-    samples |= catalog.samples(provider.slug)
-    return [_run_sample(provider, compiled, name, payload) for name, payload in samples.items()]
+    named = samples(provider.slug, mapping).items()
+    return [_run_sample(provider, compiled, name, payload) for name, payload in named]
+
+
+def samples(slug: str, mapping: spec.MappingSpec) -> dict[str, Any]:
+    """Payloads to try the mapping with, by name: the examples of its event table and the catalogue's samples."""
+    examples = {f"example of {event.name}": event.example for event in mapping.events if event.example is not None}
+    return examples | catalog.samples(slug)
 
 
 def _run_sample(provider: Provider, mapping: Mapping, name: str, payload: MappingType[str, Any]) -> SampleResult:

@@ -63,22 +63,22 @@ def _sync_provider(spec: ProviderSpec, report: SyncReport) -> None:
     provider = Provider.objects.filter(slug=spec.slug).first()
     if provider is None:
         provider = Provider(slug=spec.slug)
-        _copy_facts(provider, spec)
+        copy_facts(provider, spec)
         report.created.append(spec.slug)
     elif provider.edited_at is None:
-        if _copy_facts(provider, spec):
+        if copy_facts(provider, spec):
             report.updated.append(spec.slug)
     else:
         report.edited.append(spec.slug)
     _sync_mapping(provider, spec, report)
     _sync_prices(provider, spec, report)
-    _ensure_endpoint(provider, DEFAULT_ENDPOINT, Environment.LIVE)
-    demo = _ensure_endpoint(provider, DEMO_ENDPOINT, Environment.DEMO)
+    ensure_endpoint(provider, DEFAULT_ENDPOINT, Environment.LIVE)
+    demo = ensure_endpoint(provider, DEMO_ENDPOINT, Environment.DEMO)
     if demo is not None and demo.scheme["kind"] != "none":
         _generate_secret(demo)
 
 
-def _copy_facts(provider: Provider, spec: ProviderSpec) -> bool:
+def copy_facts(provider: Provider, spec: ProviderSpec) -> bool:
     """Write the file's facts into the row; True when anything changed."""
     data = spec.model_dump(mode="json", by_alias=True)
     names = (
@@ -156,7 +156,7 @@ def _says_the_same(one: Price, other: Price) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in ("usd", "per", "valid_until", "source", "note"))
 
 
-def _ensure_endpoint(provider: Provider, slug: str, environment: Environment) -> AuthConfig | None:
+def ensure_endpoint(provider: Provider, slug: str, environment: Environment) -> AuthConfig | None:
     """Create the endpoint with the provider's scheme; None when it is there already."""
     endpoint, created = Endpoint.objects.get_or_create(
         provider=provider, slug=slug, defaults={"environment": environment}

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from vcp.errors import SchemaError
-from vcp.models import VCPMessage, field_type
+from vcp.models import VCPMessage, field_paths, field_type
 from vcp.scalars import MAX_SAFE_INTEGER
 from vcp.tests.samples import changed, full, vector, without
 
@@ -316,3 +316,12 @@ def test_it_refuses_text_that_is_not_json():
 def test_the_score_of_a_criterion_may_have_any_scale():
     content = changed(full(), "vcp_payload.outcomes.objective.scored_criteria.0.score", 7.5)
     assert VCPMessage.from_dict(content).to_dict() == content
+
+
+def test_every_named_field_can_be_looked_up_and_none_is_named_twice():
+    named = field_paths()
+    assert len(named) == len(set(named))
+    assert [path for path in named if field_type(path) is None] == []
+    assert {"call.from", "model_selection.roles.*.chosen", "outcomes.perceived", "custom.provider_specific"} <= set(
+        named
+    )

@@ -1,3 +1,10 @@
-"""Admin pages of deliveries, messages and calls, and of endpoints with what was delivered to them."""
+"""Admin pages of deliveries, messages and calls, of endpoints with their traffic, of versions with trials."""
 
-from apps.ingest.admin import calls, deliveries, endpoints, messages, refused  # noqa: F401 - registers the pages
+from apps.ingest.admin import (  # noqa: F401 - registers the pages
+    calls,
+    deliveries,
+    endpoints,
+    messages,
+    refused,
+    versions,
+)

@@ -26,6 +26,7 @@ from apps.providers.admin.base import (
     pretty_json,
     utc,
 )
+from apps.providers.models import MappingVersion
 
 State = InboundEvent.State
 MAX_BODY_SHOWN = 256 * 1024
@@ -115,6 +116,7 @@ class InboundEventAdmin(LargeTableAdmin):
             "body": body_text(event),
             "report": pretty_json(event.report) if event.report else "",
             "told": _told(event),
+            "trials": _trials(event) if request.user.has_perm("providers.view_mappingversion") else [],
             "fragment": pretty_json(event.fragment) if event.fragment else "",
             "message": Message.objects.filter(call_key=event.call_key_id).only("id").first()
             if event.call_key_id
@@ -183,6 +185,13 @@ def _facts(event: InboundEvent) -> list[tuple[str, str]]:
         ("Body", f"{event.body_size:,} bytes, {event.content_type or 'no content type'}"),
         ("SHA-256 as received", event.body_sha256),
     ]
+
+
+def _trials(event: InboundEvent) -> list[MappingVersion]:
+    """The versions worth trying on it: drafts, and the one in force."""
+    if event.body_emptied_at or event.state == State.ERASED:
+        return []
+    return list(event.endpoint.provider.versions.exclude(state=MappingVersion.State.RETIRED).select_related("provider"))
 
 
 def _told(event: InboundEvent) -> list[Told]:

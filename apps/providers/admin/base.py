@@ -85,7 +85,7 @@ class JSONText(forms.JSONField):
 
     def to_python(self, value: Any) -> Any:
         try:
-            parsed = super().to_python(value)
+            parsed = self._parsed(value)
             text = json.dumps(parsed, allow_nan=False, ensure_ascii=False)
             text.encode()
         except (ValueError, RecursionError) as error:
@@ -94,9 +94,24 @@ class JSONText(forms.JSONField):
             raise ValidationError("This cannot be stored: it holds a NUL character.")
         return parsed
 
+    def _parsed(self, value: Any) -> Any:
+        try:
+            return super().to_python(value)
+        except ValidationError as error:
+            raise ValidationError(f"Enter valid JSON: {_broken(value)}.", code="invalid") from error
+
     def clean(self, value: Any) -> Any:
         cleaned = super().clean(value)
         return self.empty() if cleaned is None else cleaned
+
+
+def _broken(text: str) -> str:
+    """Where a text stops being JSON."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return f"{error.msg[0].lower()}{error.msg[1:]} (line {error.lineno}, column {error.colno})"
+    return "it cannot be read"
 
 
 class PlainText(forms.CharField):
@@ -226,6 +241,14 @@ def found_or_404(admin: ModelAdmin, request: HttpRequest, object_id: str, permis
     return found
 
 
+def page(
+    admin: ModelAdmin, request: HttpRequest, original: Any, template: str, *, title: str, **context: Any
+) -> TemplateResponse:
+    """A page of its own within the admin; `original` is the object it belongs to, None for one of the whole list."""
+    frame = {**admin.admin_site.each_context(request), "opts": admin.model._meta, "original": original, "title": title}
+    return TemplateResponse(request, template, frame | context)
+
+
 def confirmation(
     admin: ModelAdmin,
     request: HttpRequest,
@@ -239,17 +262,5 @@ def confirmation(
     **context: Any,
 ) -> TemplateResponse:
     """A page that asks before something is done; its button posts to the same address."""
-    return TemplateResponse(
-        request,
-        template,
-        {
-            **admin.admin_site.each_context(request),
-            "opts": admin.model._meta,
-            "original": original,
-            "title": title,
-            "lines": lines,
-            "button": button,
-            "danger": danger,
-            **context,
-        },
-    )
+    asked = {"lines": lines, "button": button, "danger": danger}
+    return page(admin, request, original, template, title=title, **asked, **context)

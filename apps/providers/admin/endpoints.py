@@ -168,6 +168,10 @@ class EndpointAdmin(TextColumns, ModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Endpoint | None = None) -> tuple[str, ...]:
         return ("provider", "slug") if obj else ()
 
+    def response_post_save_add(self, request: HttpRequest, obj: Endpoint) -> HttpResponse:
+        # Its page says what to paste at the provider.
+        return HttpResponseRedirect(reverse("admin:providers_endpoint_change", args=[obj.pk]))
+
     def get_inlines(self, request: HttpRequest, obj: Endpoint | None) -> list[Any]:
         return [AuthConfigInline] if obj else []
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -12,20 +14,38 @@ from unfold.decorators import action, display
 
 from apps.history.pages import ModelAdmin
 from apps.history.record import record
-from apps.providers import publishing, registry
+from apps.providers import catalog, publishing, registry
 from apps.providers.admin.base import TextColumns, confirmation, found_or_404, granted, link
+from apps.providers.admin.files import download, import_page
 from apps.providers.admin.state import endpoint_state
 from apps.providers.engine.spec import MappingSpec
-from apps.providers.models import MappingVersion, Provider
+from apps.providers.models import AuthConfig, MappingVersion, Provider
+
+
+class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = Provider
+        fields = ("auth", "setup", "source_addresses", "pages", "sources")
+        help_texts = {
+            "auth": 'How it proves itself: {"kind": "token", "header": "X-Token"}, or {"kind": "hmac", "header": '
+            '"X-Signature", "signed": "{body}"} and more: docs/authenticity.md. Each new endpoint starts with it.',
+            "setup": 'What to do at the provider, shown with each endpoint: {"secret": "where it is found", "events": '
+            '["to tick"], "steps": ["in words"]}.',
+            "source_addresses": 'Addresses it says it sends from, for endpoints to allow: ["203.0.113.0/24"].',
+            "pages": 'Pages worth watching: [{"kind": "status", "url": "https://…"}].',
+            "sources": 'Where the facts were read: ["https://…"].',
+        }
 
 
 @admin.register(Provider)
 class ProviderAdmin(TextColumns, ModelAdmin):
+    form = ProviderForm
     list_display = ("name", "slug", "shown_enabled", "mapping", "endpoint_count", "calls_today", "origin")
     list_filter = ("enabled",)
     search_fields = ("name", "slug", "company")
     actions = None
-    actions_detail = ("new_draft", "follow_catalogue")
+    actions_list = ("import_file",)
+    actions_detail = ("new_draft", "export", "follow_catalogue")
     change_form_outer_before_template = "admin/providers/provider/overview.html"
     warn_unsaved_form = True
     fieldsets = (
@@ -50,6 +70,12 @@ class ProviderAdmin(TextColumns, ModelAdmin):
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         hidden = () if request.user.has_perm("ingest.view_message") else ("calls_today",)
         return tuple(name for name in self.list_display if name not in hidden)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"auth": {"kind": "hmac", "header": "X-Signature"}, **super().get_changeform_initial_data(request)}
+
+    def response_post_save_add(self, request: HttpRequest, obj: Provider) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:providers_provider_change", args=[obj.pk]))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Provider | None = None) -> tuple[str, ...]:
         return ("slug",) if obj else ()
@@ -76,6 +102,7 @@ class ProviderAdmin(TextColumns, ModelAdmin):
                 "endpoints": [(row, endpoint_state(row, timezone.now())) for row in _endpoints(provider)],
                 "calls": _calls_url(provider),
                 "prices": provider.prices.exists(),
+                "steps": _steps(provider),
             }
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -110,11 +137,12 @@ class ProviderAdmin(TextColumns, ModelAdmin):
 
     has_draft_permission = granted("providers.add_mappingversion")
     has_follow_permission = granted("providers.change_provider")
+    has_import_permission = granted("providers.add_provider")
 
     def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
         found = super().get_actions_detail(request, object_id)
         provider = self.get_object(request, str(object_id))
-        if provider is None or provider.edited_at is None:
+        if provider is None or provider.edited_at is None or provider.slug not in catalog.slugs():
             found = [one for one in found if one.path != "follow-catalogue"]
         return found
 
@@ -162,9 +190,56 @@ class ProviderAdmin(TextColumns, ModelAdmin):
         messages.success(request, f"{provider} follows the catalogue again from the next sync on.")
         return HttpResponseRedirect(reverse("admin:providers_provider_change", args=[provider.pk]))
 
+    @action(description="Import", url_path="import", icon="upload", permissions=["import"])
+    def import_file(self, request: HttpRequest) -> HttpResponse:
+        return import_page(self, request)
+
+    @action(description="Export", url_path="export", icon="download", permissions=["view"])
+    def export(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The published mapping and the facts as a catalogue file."""
+        provider = found_or_404(self, request, object_id, "providers.view_provider")
+        back = reverse("admin:providers_provider_change", args=[provider.pk])
+        if provider.published is None:
+            messages.error(request, "No mapping is published: export one of its versions from that version's page.")
+            return HttpResponseRedirect(back)
+        return download(request, provider.published, back)
+
 
 def _endpoints(provider: Provider) -> Any:
     return provider.endpoints.select_related("provider")
+
+
+def _steps(provider: Provider) -> list[tuple[bool, str, str]]:
+    """(done, what, where) of all that a provider needs before it takes calls; nothing once a mapping is in force."""
+    if provider.published is not None:
+        return []
+    endpoint, draft = provider.endpoints.first(), provider.versions.first()
+    version = "admin:providers_mappingversion"
+    endpoint_url = (
+        reverse("admin:providers_endpoint_change", args=[endpoint.pk])
+        if endpoint
+        else f"{reverse('admin:providers_endpoint_add')}?provider={provider.pk}"
+    )
+    steps = [
+        (endpoint is not None, "Add an endpoint", endpoint_url),
+        (_has_secret(provider), "Enter its secret", endpoint_url),
+    ]
+    if draft is None:
+        new = reverse("admin:providers_provider_new_draft", args=[provider.pk])
+        return [*steps, (False, "Make a mapping draft", new)]
+    written = draft.webhook_schemas.exists()
+    return [
+        *steps,
+        (written, f"Write events and rules into {draft}", reverse(f"{version}_change", args=[draft.pk])),
+        (False, "Try it on a payload", reverse(f"{version}_try_it", args=[draft.pk])),
+        (False, "Publish it", reverse(f"{version}_publish", args=[draft.pk])),
+    ]
+
+
+def _has_secret(provider: Provider) -> bool:
+    ways = AuthConfig.objects.filter(endpoint__provider=provider)
+    open_to_all = any(way.scheme.get("kind") == "none" for way in ways)
+    return open_to_all or ways.filter(secrets__isnull=False).exists() or provider.slug in settings.WEBHOOK_SECRETS
 
 
 def _calls_url(provider: Provider) -> str:

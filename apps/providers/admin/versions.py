@@ -1,14 +1,16 @@
 """The admin page of a mapping version: read-only once published; a draft is edited with its events and rules.
 
-What a version must be is said by engine/spec.py, its life by publishing.py.
+What a version must be is said by engine/spec.py, its life by publishing.py. The page is registered by ingest, which
+adds a trial to it.
 """
 
-import difflib
+from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, get_args
 
 from django import forms
-from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
+from django.contrib import messages
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db.models import CharField, F, QuerySet, Value
 from django.db.models.functions import Cast, Concat
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -30,12 +32,17 @@ from apps.providers.admin.base import (
     found_or_404,
     granted,
     one_line,
+    page,
     pretty_json,
     utc,
 )
+from apps.providers.admin.difference import shown_parts
+from apps.providers.admin.files import download
+from apps.providers.comparing import differences
 from apps.providers.engine import transforms
-from apps.providers.engine.spec import EventKind, MappingSpec, first_problem
+from apps.providers.engine.spec import ARTIFACT_TARGETS, EventKind, MappingSpec, first_problem
 from apps.providers.models import Immutable, MappingRule, MappingVersion, Provider, WebhookSchema
+from vcp.models import field_paths
 
 PARTS = ("read", "collections", "decisions", "estimates", "redact", "leftovers")
 
@@ -49,6 +56,13 @@ def _choice(values: Any) -> forms.ChoiceField:
 
 class RowForm(forms.ModelForm):  # type: ignore[type-arg]
     """A row of a draft. Whether rows agree with each other is judged for all of them together, see DraftRows."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk is None:
+            # A new row has no place until it is dragged to one, which may be the first.
+            self.initial["position"] = None
+            self.fields["position"].required = False
 
     def validate_unique(self) -> None:
         pass
@@ -77,7 +91,7 @@ class DraftRows(PaginationInlineFormSet):
             for form in self.forms
             if form not in self.deleted_forms and (form.instance.pk is not None or form.has_changed())
         ]
-        placed = sorted(forms_, key=lambda form: (_is_new(form), form.instance.position, self.forms.index(form)))
+        placed = sorted(forms_, key=lambda form: (_is_new(form), form.instance.position or 0, self.forms.index(form)))
         return [form.instance for form in placed]
 
     def validate_unique(self) -> None:
@@ -134,6 +148,10 @@ def _named(rows: list[Any]) -> dict[str, str]:
         again = sum(other.startswith(name) for other in named)
         named[f"{name} ({again + 1})" if again else name] = _filled(row.as_data())
     return named
+
+
+def _filled(data: dict[str, Any]) -> str:
+    return one_line({name: value for name, value in data.items() if value not in (None, False, "", [], {})})
 
 
 def _is_new(form: Any) -> bool:
@@ -196,6 +214,16 @@ class VersionForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = MappingVersion
         fields = ("reason", "format", "end_from_duration", *PARTS)
+        help_texts = {
+            "read": 'Where a payload has its event name, call id and time: {"event": "type", "call_id": "call.id", '
+            '"occurred_at": "sent_at"}. Several paths are tried in order; classify names events by their look.',
+            "decisions": 'Ordered tables over the merged call: [{"target": "outcomes.objective.status", "vocabulary": '
+            '"call.end_reason", "rows": [{"when": {"call.end_reason": {"in": ["hangup"]}}, "value": "success"}], '
+            '"default": "unknown"}].',
+            "redact": 'What is never stored: [{"paths": ["**.access_token"], "why": "a live token"}].',
+            "leftovers": 'Of what no rule used: {"lift": ["call"], "drop": ["call.noise"]}; lift moves members up, '
+            "drop keeps them out.",
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -205,7 +233,6 @@ class VersionForm(forms.ModelForm):  # type: ignore[type-arg]
 # --- the page ----------------------------------------------------------------------------------------------------
 
 
-@admin.register(MappingVersion)
 class MappingVersionAdmin(TextColumns, ModelAdmin):
     list_display = ("__str__", "state_word", "origin", "author", "reason", "created", "published")
     list_filter = ("provider", "state", "origin")
@@ -213,7 +240,7 @@ class MappingVersionAdmin(TextColumns, ModelAdmin):
     search_fields = ("provider__slug", "reason")
     ordering = ("provider__slug", "-number")
     actions = None
-    actions_detail = ("edit_as_draft", "publish", "undo")
+    actions_detail: tuple[str, ...] = ("edit_as_draft", "publish", "undo", "compare", "export")
     change_form_outer_before_template = "admin/providers/mappingversion/state.html"
     change_form_outer_after_template = "admin/providers/mappingversion/content.html"
     warn_unsaved_form = True
@@ -276,6 +303,9 @@ class MappingVersionAdmin(TextColumns, ModelAdmin):
         version = context.get("original")
         if version is not None:
             context["version"] = version
+            context["problems"] = [text for inline in context["inline_admin_formsets"] for text in _problems(inline)]
+            context["transforms"] = [_transform(one) for one in transforms.REGISTRY.values()]
+            context["targets"] = [*ARTIFACT_TARGETS, *field_paths()]
             if not self.has_change_permission(request, version):
                 context["parts"] = [(name, pretty_json(_brief(version, name))) for name in PARTS]
                 context["events"] = [(row, _shown(row, ("required", "optional", "answer", "artifact"))) for row in
@@ -307,7 +337,7 @@ class MappingVersionAdmin(TextColumns, ModelAdmin):
             "publish": version is not None and version.is_draft,
             "undo": version is not None and version.state == version.State.PUBLISHED and version.replaced_id,
         }
-        return [one for one in super().get_actions_detail(request, object_id) if fitting[one.path]]
+        return [one for one in super().get_actions_detail(request, object_id) if fitting.get(one.path, True)]
 
     @action(
         description="Edit as draft", url_path="edit-as-draft", icon="edit_note",
@@ -347,11 +377,14 @@ class MappingVersionAdmin(TextColumns, ModelAdmin):
     def _publish_page(self, request: HttpRequest, version: MappingVersion) -> HttpResponse:
         results: list[publishing.SampleResult] = []
         problem = ""
+        current = version.provider.published
+        difference: list[Any] = []
         try:
-            results = publishing.run_samples(version.provider, version.to_spec())
+            mapping = version.to_spec()
+            results = publishing.run_samples(version.provider, mapping)
+            difference = shown_parts(differences(current.to_spec(), mapping)) if current else []
         except PydanticError as error:
             problem = publishing.explain(error)
-        current = version.provider.published
         blocked = bool(problem) or any(result.problem for result in results)
         instead = f"It takes the place of {current}, which can be put back by Undo." if current else "It is the first."
         return confirmation(
@@ -361,7 +394,7 @@ class MappingVersionAdmin(TextColumns, ModelAdmin):
             button="" if blocked else "Publish",
             template="admin/providers/mappingversion/publish.html",
             results=results, problem=problem, blocked=blocked, current=current,
-            difference=_difference(current, version) if current else [],
+            difference=difference,
         )  # fmt: skip
 
     @action(
@@ -386,6 +419,28 @@ class MappingVersionAdmin(TextColumns, ModelAdmin):
         messages.success(request, f"{former} is in force again.")
         return self._to(former)
 
+    @action(description="Compare", url_path="compare", icon="compare_arrows", permissions=["view"])
+    def compare(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Side by side with another version of its provider: `with`, else the one it took over from."""
+        version = found_or_404(self, request, object_id, "providers.view_mappingversion")
+        others = list(version.provider.versions.exclude(pk=version.pk).select_related("provider"))
+        other = _chosen(version, others, request.GET.get("with", ""))
+        context: dict[str, Any] = {"others": others, "other": other}
+        if other is not None:
+            older, newer = sorted((version, other), key=lambda one: one.number)
+            context |= {"older": older, "newer": newer}
+            try:
+                context["difference"] = shown_parts(differences(older.to_spec(), newer.to_spec()))
+            except PydanticError as error:
+                context["problem"] = f"One of them does not hold together: {publishing.explain(error)}"
+        template = "admin/providers/mappingversion/compare.html"
+        return page(self, request, version, template, title=f"Compare {version}", **context)
+
+    @action(description="Export", url_path="export", icon="download", permissions=["view"])
+    def export(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        version = found_or_404(self, request, object_id, "providers.view_mappingversion")
+        return download(request, version, reverse("admin:providers_mappingversion_change", args=[version.pk]))
+
     def _to(self, version: MappingVersion) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:providers_mappingversion_change", args=[version.pk]))
 
@@ -398,28 +453,39 @@ def _brief(version: MappingVersion, name: str) -> Any:
     return part.dump_python(value, mode="json", by_alias=True, exclude_defaults=True)
 
 
+def _problems(inline: Any) -> Iterator[str]:
+    """What is wrong with which row: the row itself may stand in a tab that is not open."""
+    name = inline.opts.verbose_name
+    for number, form in enumerate(inline.formset.forms):
+        for field, errors in form.errors.items():
+            place = "" if field == NON_FIELD_ERRORS else f"{field}: "
+            yield f"{name.capitalize()} {number} ({form.instance}): {place}{' '.join(errors).removeprefix(place)}"
+
+
+def _transform(kind: type[transforms.Transform]) -> dict[str, Any]:
+    """A transform with its help and its arguments as they stand without being given."""
+    fields = kind.model_fields.items()
+    args = [(name, "needed" if field.is_required() else one_line(_default(field))) for name, field in fields]
+    return {"name": kind.name, "help": " ".join((kind.__doc__ or "").split()), "args": args}
+
+
+def _default(field: Any) -> Any:
+    value = field.get_default(call_default_factory=True)
+    return str(value) if isinstance(value, Decimal) else value
+
+
 def _shown(row: Any, names: tuple[str, ...]) -> dict[str, str]:
     """The row's JSON columns, each on one line; nothing for empty ones."""
     values = {name: getattr(row, name) for name in names}
     return {name: "" if value in (None, [], {}) else one_line(value) for name, value in values.items()}
 
 
-def _difference(before: MappingVersion, after: MappingVersion) -> list[tuple[str, str]]:
-    """What publishing would change, as (kind, line): kind is `add`, `remove`, `place` or empty."""
-    lines = difflib.unified_diff(_lines(before), _lines(after), str(before), str(after), n=1, lineterm="")
-    kinds = {"+": "add", "-": "remove", "@": "place"}
-    return [(kinds.get(line[:1], ""), line) for line in list(lines)[2:]]
-
-
-def _lines(version: MappingVersion) -> list[str]:
-    """The content of a version, a line for each event, rule and part."""
-    lines = [f"format {version.format}", f"end_from_duration {version.end_from_duration}"]
-    for name in PARTS:
-        lines += [f"{name} {line}" for line in pretty_json(_brief(version, name)).splitlines()]
-    lines += [f"event {_filled(row.as_data())}" for row in version.webhook_schemas.all()]
-    return lines + [f"rule {_filled(row.as_data())}" for row in version.rules.all()]
-
-
-def _filled(data: dict[str, Any]) -> str:
-    shown = {name: value for name, value in data.items() if value not in (None, False, "", [], {})}
-    return one_line(shown)
+def _chosen(version: MappingVersion, others: list[MappingVersion], asked: str) -> MappingVersion | None:
+    """The version to compare with: the one asked for, else what it replaced, else what is in force, else the newest."""
+    tests = (
+        lambda one: str(one.pk) == asked,
+        lambda one: one.pk == version.replaced_id,
+        lambda one: one.state == one.State.PUBLISHED,
+        lambda one: True,
+    )
+    return next((one for test in tests for one in others if test(one)), None)

@@ -28,15 +28,36 @@ def load(slug: str) -> ProviderSpec:
 
 
 def parse(text: str, name: str) -> ProviderSpec:
-    try:
-        spec = ProviderSpec.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise CatalogError(f"{name}: {error}") from error
-    except ValidationError as error:
-        raise CatalogError(f"{name}: {first_problem(error)}") from error
+    """The provider of a file of that name. Raises CatalogError."""
+    spec = read(text, name)
     if f"{spec.slug}.toml" != name:
         raise CatalogError(f"{name}: slug {spec.slug!r} must be the file's name")
     return spec
+
+
+def read(text: str, name: str) -> ProviderSpec:
+    """The provider that a text describes, wherever it comes from. Raises CatalogError naming the line or the field."""
+    try:
+        return ProviderSpec.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise CatalogError(f"{name}: {error}") from error
+    except RecursionError as error:
+        raise CatalogError(f"{name}: nested too deeply") from error
+    except ValidationError as error:
+        line = _line_of(text, error.errors()[0]["loc"])
+        raise CatalogError(f"{name}: {first_problem(error)}{line and f' (see line {line})'}") from error
+
+
+def _line_of(text: str, place: tuple[int | str, ...]) -> int | str:
+    """The line at which the innermost `[[table]]` of a place begins; empty where the place is in none."""
+    found: int | str = ""
+    for depth, number in enumerate(place):
+        if isinstance(number, int):
+            header = f"[[{'.'.join(str(part) for part in place[:depth] if isinstance(part, str))}]]"
+            start = int(found or 0)
+            lines = [n for n, line in enumerate(text.splitlines(), 1) if line.strip() == header and n > start]
+            found = lines[number] if number < len(lines) else found
+    return found
 
 
 def samples(slug: str) -> dict[str, Any]:

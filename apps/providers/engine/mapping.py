@@ -147,6 +147,10 @@ class Mapping:
     def rule(self, number: int) -> RuleSpec:
         return self.spec.rules[number]
 
+    def source(self, number: int, payload: Json) -> Json:
+        """What a rule reads in this payload, or MISSING; for showing how the rule came to its value."""
+        return self._rules[number].get(self._with_aliases(payload))
+
     # --- before storing ---------------------------------------------------------------------------------
 
     def redact(self, body: bytes, payload: Json) -> bytes:

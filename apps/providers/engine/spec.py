@@ -419,4 +419,5 @@ def first_problem(error: ValidationError) -> str:
     """The first finding of a pydantic error as `place: text`, without the value."""
     problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
     place = ".".join(str(part) for part in problem["loc"])
-    return f"{place}: {problem['msg']}" if place else str(problem["msg"])
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{place}: {text}" if place else text
