@@ -17,6 +17,7 @@ from apps.providers.comparing import Field, Part, changed_fields, differences
 from apps.providers.engine.spec import MappingSpec, ProviderSpec
 from apps.providers.exporting import facts, facts_of
 from apps.providers.models import DEFAULT_ENDPOINT, Environment, MappingVersion, Provider
+from apps.providers.pricing import replace_all
 from apps.providers.sync import copy_facts, ensure_endpoint
 
 
@@ -70,6 +71,8 @@ def carry_out(plan: Plan, *, author: Any = None, publish: bool = False) -> tuple
     if plan.provider is None or plan.facts:
         provider.edited_at = timezone.now()  # so that no sync writes over it
         copy_facts(provider, plan.spec)
+    if plan.provider is None or any(field.name == "prices" for field in plan.facts):
+        replace_all(provider, plan.spec.prices)
     if plan.provider is None:
         ensure_endpoint(provider, DEFAULT_ENDPOINT, Environment.LIVE)
     if not plan.parts and provider.published is not None:

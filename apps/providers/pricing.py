@@ -3,13 +3,15 @@
 Messages that are folded already keep their figures until they are folded again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from apps.providers.engine.prices import PriceSpec
 from apps.providers.models import Price, Provider
 
 
@@ -59,3 +61,43 @@ def _follow(former: Price, usd: Decimal, valid_from: date, source: str, note: st
     new.full_clean()
     new.save()
     return new
+
+
+def specs_of(provider: Provider) -> list[PriceSpec]:
+    """The provider's prices as a catalogue file writes them: rates of a model that hold for the same days together."""
+    together: dict[tuple[Any, ...], dict[str, Decimal]] = {}
+    for row in provider.prices.order_by("model", "valid_from", "per", "rate"):
+        key = (row.model, row.valid_from, row.valid_until, row.per, row.source, row.note)
+        together.setdefault(key, {})[row.rate] = Decimal(f"{row.usd.normalize():f}")
+    return [
+        PriceSpec(model=model, usd=usd, per=per, valid_from=start, valid_until=end, source=source, note=note)
+        for (model, start, end, per, source, note), usd in together.items()
+    ]
+
+
+def replace_all(provider: Provider, prices: Iterable[PriceSpec]) -> None:
+    """Put these in the place of the provider's prices, as a person's own: no sync writes over them."""
+    for row in provider.prices.all():
+        row.delete()
+    for row in rows_of(provider, prices, Price.Origin.ADMIN):
+        row.save()
+
+
+def rows_of(provider: Provider, prices: Iterable[PriceSpec], origin: str) -> list[Price]:
+    """The unsaved rows of these prices, one for each rate."""
+    return [
+        Price(
+            provider=provider,
+            model=price.model,
+            rate=rate,
+            usd=usd,
+            per=price.per,
+            valid_from=price.valid_from,
+            valid_until=price.valid_until,
+            source=price.source,
+            note=price.note,
+            origin=origin,
+        )
+        for price in prices
+        for rate, usd in price.usd.items()
+    ]

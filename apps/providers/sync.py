@@ -24,6 +24,7 @@ from apps.providers.models import (
     Provider,
     Secret,
 )
+from apps.providers.pricing import rows_of
 
 DEMO_ENDPOINT = "demo"
 
@@ -113,7 +114,7 @@ def _sync_prices(provider: Provider, spec: ProviderSpec, report: SyncReport) -> 
     """The file's prices, but for those edited here and those of the same days; what the file has no more goes."""
     stored = {_price_key(row): row for row in provider.prices.all()}
     edited = [row for row in stored.values() if row.origin == Price.Origin.ADMIN]
-    wanted = {_price_key(row): row for row in _prices(provider, spec)}
+    wanted = {_price_key(row): row for row in rows_of(provider, spec.prices, Price.Origin.CATALOGUE)}
     differing = [row for key, row in wanted.items() if key not in stored or not _says_the_same(row, stored[key])]
     kept = [row for row in differing if any(row.dated().overlaps(mine.dated()) for mine in edited)]
     gone = [row for key, row in stored.items() if key not in wanted and row not in edited]
@@ -127,25 +128,6 @@ def _sync_prices(provider: Provider, spec: ProviderSpec, report: SyncReport) -> 
     report.edited += [f"{provider.slug}, price of {row}" for row in kept]
     if (gone or new) and provider.slug not in report.created:
         report.updated.append(f"{provider.slug}, prices")
-
-
-def _prices(provider: Provider, spec: ProviderSpec) -> list[Price]:
-    return [
-        Price(
-            provider=provider,
-            model=prices.model,
-            rate=rate,
-            usd=usd,
-            per=prices.per,
-            valid_from=prices.valid_from,
-            valid_until=prices.valid_until,
-            source=prices.source,
-            note=prices.note,
-            origin=Price.Origin.CATALOGUE,
-        )
-        for prices in spec.prices
-        for rate, usd in prices.usd.items()
-    ]
 
 
 def _price_key(row: Price) -> tuple[str, str, date]:

@@ -412,7 +412,10 @@ class ProviderSpec(Strict):
         problem = first_overlap(prices)
         if problem:
             raise ValueError(problem)
-        return prices
+        # In one order, whatever that of the file: as rows of the registry they have none.
+        return tuple(
+            sorted(prices, key=lambda price: (price.model, price.valid_from, price.per, price.source, price.note))
+        )
 
 
 def first_problem(error: ValidationError) -> str:
