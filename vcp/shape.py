@@ -5,7 +5,7 @@ Knows nothing of any single field; `vcp.models` says which models there are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from pydantic import BaseModel, TypeAdapter
 
+from vcp.normal import normal_test
 from vcp.scalars import JsonObject, JsonValue, Path
 
 Kind = Literal["model", "map", "list", "free", "timestamp", "value"]
@@ -40,6 +41,11 @@ class Shape:
     def adapter(self) -> TypeAdapter[Any]:
         """Validates and normalises a value of this place."""
         return TypeAdapter(self.hint)
+
+    @cached_property
+    def is_normal(self) -> Callable[[Any], bool]:
+        """True only for values that `adapter` would take and give back unchanged; quick."""
+        return normal_test(self.hint)
 
     @cached_property
     def _positions(self) -> Mapping[str, int]:

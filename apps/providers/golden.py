@@ -38,7 +38,7 @@ def outcome(provider: ProviderSpec, mapping: Mapping, body: bytes) -> dict[str, 
     told: dict[str, Any] = {"event": identity.event, "disposition": identity.spec.disposition}
     if identity.spec.disposition != "map":
         return told
-    _, fragment, report = mapping.apply(payload)
+    _, fragment, report = mapping.apply(payload, identity)
     event = _event(identity, fragment, body)
     return told | {"failed": report.failed, "unseen": report.unseen} | _message(provider, mapping, identity, event)
 

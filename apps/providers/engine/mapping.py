@@ -4,35 +4,35 @@ A fragment is small JSON and is stored with the delivery. It outlives the raw bo
 again at any time from fragments alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from apps.providers.engine import transforms
 from apps.providers.engine.conditions import holds
 from apps.providers.engine.errors import MappingError, TransformError
-from apps.providers.engine.paths import MISSING, compile_path, first_key, says_nothing, to_jsonpath, without
+from apps.providers.engine.identity import Identity as Identity
+from apps.providers.engine.identity import Reader
+from apps.providers.engine.leftovers import Leftovers
+from apps.providers.engine.paths import MISSING, to_jsonpath
 from apps.providers.engine.redact import compile_patterns
-from apps.providers.engine.spec import ARTIFACT_TARGETS, UNKNOWN_EVENT, EventSpec, MappingSpec, RuleSpec
-from vcp.models import field_type
+from apps.providers.engine.rules import BELOW as BELOW
+from apps.providers.engine.rules import DEFAULT as DEFAULT
+from apps.providers.engine.rules import DERIVED as DERIVED
+from apps.providers.engine.rules import OBSERVED as OBSERVED
+from apps.providers.engine.rules import EventPlan, Rule
+from apps.providers.engine.sources import LATER, Sources
+from apps.providers.engine.spec import EventSpec, MappingSpec, RuleSpec
 
 Json = Any
-# How a value came to be. A stronger basis is never overwritten by a weaker one.
-OBSERVED, DERIVED, DEFAULT = "observed", "derived", "default"
-MAX_EVENT_NAME = 100
 MAX_CALL_ID = 255
-# As much as the columns of a stored message hold (a cost as a float still exact to the nano-dollar); more is no fact of
-# a call but a mistake, and is left out.
-BELOW = {
-    "call.duration_sec": 2**31,
-    "outcomes.model_outcome_attribution.total_cost_usd": 10**6,
-    "outcomes.model_outcome_attribution.roles.*.minutes": 2**31 / 60,
-}
+MAX_PLANS = 1000
+# What a value may raise on its way through a transform into its target.
+UNFIT = (TransformError, ValidationError, RecursionError)
 
-
-@dataclass
+@dataclass(slots=True)
 class Value:
     """A value with its basis and the number of the rule that gave it (position in the mapping version)."""
 
@@ -80,37 +80,18 @@ class Report:
     warnings: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Identity:
-    """What a payload says it is: the provider's event name, its row in the event table, call id, the event's own
-    time."""
-
-    event: str
-    spec: EventSpec
-    call_id: str | None
-    occurred_at: str | None
-
-
-@dataclass(frozen=True)
-class _CompiledRule:
-    number: int
-    spec: RuleSpec
-    get: Callable[[Json], Json]
-    convert: Callable[[Json], Json]
-    adapter: TypeAdapter[Any] | None
-
-
 class Mapping:
-    """A MappingSpec made ready to run. Thread-safe: it holds no state of a payload."""
+    """A MappingSpec made ready to run. Thread-safe: it holds no state of a payload.
+
+    What one kind of event needs is worked out when its first payload comes, and kept.
+    """
 
     def __init__(self, spec: MappingSpec) -> None:
         self.spec = spec
-        self._rules = [_compile_rule(number, rule) for number, rule in enumerate(spec.rules)]
-        self._by_event: dict[str, list[tuple[str, list[_CompiledRule]]]] = {}
-        self._facts = {path: compile_path(path) for decision in spec.decisions for path in decision.paths()}
-        self._used_keys = self._keys_used()
+        self._reader = Reader(spec.read, self._event_spec)
+        self._leftovers = Leftovers(spec)
+        self._plans: dict[str, EventPlan] = {}
         self._redact = [(part.when, compile_patterns(self._under_all_names(part.paths))) for part in spec.redact]
-        self._clock = transforms.Epoch(unit="auto")
 
     def rule(self, number: int) -> RuleSpec:
         return self.spec.rules[number]
@@ -141,66 +122,33 @@ class Mapping:
 
     def identify(self, payload: Json) -> Identity:
         """What the payload says it is; an unnamed event is `unknown` and gets stored."""
-        payload = self._with_aliases(payload)
-        name = self._event_name(payload)
-        call_id = self._first(self.spec.read.call_id, payload)
-        if isinstance(call_id, bool) or not isinstance(call_id, str | int):
-            call_id = None
-        return Identity(
-            name, self.spec.event_spec(name), None if call_id is None else str(call_id), self._time(payload)
-        )
-
-    def _event_name(self, payload: Json) -> str:
-        for row in self.spec.read.classify:
-            if holds(row.when, payload):
-                return row.event
-        name = self._first(self.spec.read.event, payload)
-        return name[:MAX_EVENT_NAME] if isinstance(name, str) else UNKNOWN_EVENT
-
-    def _first(self, paths: Sequence[str], payload: Json) -> Json:
-        found = (compile_path(path)(payload) for path in paths)
-        return next((value for value in found if value is not MISSING), None)
-
-    def _time(self, payload: Json) -> str | None:
-        for path in self.spec.read.occurred_at:
-            value = compile_path(path)(payload)
-            for read in (self._clock, transforms.IsoTime()):
-                try:
-                    return str(read(value))
-                except TransformError:
-                    continue
-        return None
-
-    def _with_aliases(self, payload: Json) -> Json:
-        if not isinstance(payload, dict) or not any(old in payload for old in self.spec.read.aliases):
-            return payload
-        renamed = {key: value for key, value in payload.items() if key not in self.spec.read.aliases}
-        for old, new in self.spec.read.aliases.items():
-            if says_nothing(renamed.get(new)) and old in payload:
-                renamed[new] = payload[old]
-        return renamed
+        return self._reader.identify(self._reader.under_new_names(payload))
 
     # --- mapping ----------------------------------------------------------------------------------------
 
-    def apply(self, payload: Json) -> tuple[Identity, Fragment, Report]:
-        """Map one payload. Raises MappingError when a required part is absent or cannot be read."""
-        payload = self._with_aliases(payload)
-        identity = self.identify(payload)
+    def apply(self, payload: Json, identity: Identity | None = None) -> tuple[Identity, Fragment, Report]:
+        """Map one payload; `identity` if `identify` has told already. Raises MappingError when a required part is
+        absent or cannot be read."""
+        payload = self._reader.under_new_names(payload)
+        identity = identity or self._reader.identify(payload)
         if self.spec.format == "vcp":
             return identity, Fragment(message=payload), Report()
-        self._check_required(identity, payload)
+        plan = self._plan(identity.event)
+        sources, values = plan.sources, plan.sources.read(payload)
+        self._check_required(identity, plan, values)
         fragment, report = Fragment(), Report()
-        for target, rules in self._targets(identity.event):
-            self._fill(target, rules, payload, fragment, report)
-        fragment.facts = {path: value for path, get in self._facts.items() if not says_nothing(value := get(payload))}
-        fragment.data = self._leftovers(payload)
+        for target, rules in plan.targets:
+            self._fill(target, rules, sources, values, fragment, report)
+        facts = ((path, sources.at(slot, values)) for path, slot in plan.facts)
+        fragment.facts = {path: value for path, value in facts if value is not MISSING}
+        fragment.data = self._leftovers.of(payload)
         return identity, fragment, report
 
-    def _check_required(self, identity: Identity, payload: Json) -> None:
-        if not isinstance(payload, dict):
+    def _check_required(self, identity: Identity, plan: EventPlan, values: list[Json]) -> None:
+        if not isinstance(values[0], dict):
             raise MappingError("VCP_E004", "the payload is no JSON object", path="$")
-        for path in identity.spec.required:
-            if compile_path(path)(payload) is MISSING:
+        for path, slot in plan.required:
+            if plan.sources.at(slot, values) is MISSING:
                 raise MappingError("VCP_E005", f"{path} is missing; {identity.event} needs it", path=to_jsonpath(path))
         if identity.call_id is not None and len(identity.call_id) > MAX_CALL_ID:
             raise MappingError(
@@ -209,47 +157,60 @@ class Mapping:
                 path=to_jsonpath(self.spec.read.call_id[0]),
             )
 
-    def _targets(self, event: str) -> list[tuple[str, list[_CompiledRule]]]:
-        targets = self._by_event.get(event)
-        if targets is None:
-            grouped: dict[str, list[_CompiledRule]] = {}
-            for rule in self._rules:
-                if rule.spec.applies_to(event):
-                    grouped.setdefault(rule.spec.target, []).append(rule)
-            targets = list(grouped.items())
-            if len(self._by_event) < 1000:  # names come from outside: remember only so many
-                self._by_event[event] = targets
-        return targets
+    def _plan(self, event: str) -> EventPlan:
+        plan = self._plans.get(event)
+        if plan is None:
+            plan = EventPlan(self.spec.event_spec(event), event, self.spec)
+            if len(self._plans) < MAX_PLANS:  # names come from outside: remember only so many
+                self._plans[event] = plan
+        return plan
 
-    def _fill(self, target: str, rules: list[_CompiledRule], payload: Json, fragment: Fragment, report: Report) -> None:
+    def _event_spec(self, event: str) -> EventSpec:
+        plan = self._plans.get(event)
+        return self.spec.event_spec(event) if plan is None else plan.event
+
+    def _fill(
+        self,
+        target: str,
+        rules: list[Rule],
+        sources: Sources,
+        values: list[Json],
+        fragment: Fragment,
+        report: Report,
+    ) -> None:
         for rule in rules:
-            if rule.spec.when and not holds(rule.spec.when, payload):
+            if rule.when and not sources.hold(rule.when, values):
                 continue
-            value = rule.get(payload)
-            basis = DERIVED if rule.spec.inferred else OBSERVED
+            value = values[rule.slot]
+            if value is LATER:
+                value = sources.at(rule.slot, values)
             if value is MISSING:
                 report.missing.append(rule.number)
-            else:
-                value, basis = self._convert(rule, value, basis, report)
+                continue
+            basis = rule.basis
+            try:
+                value = rule.convert(value)
+                if rule.fit is not None and value is not MISSING:
+                    value = rule.fit(value)
+            except transforms.UnseenWord as unseen:
+                value, basis = self._default_of(rule, unseen, report), DEFAULT
+            except UNFIT as error:
+                value = self._fail(rule, error, report)
             if value is not MISSING:
                 fragment.values[target] = Value(basis, rule.number, value)
                 (report.defaulted if basis == DEFAULT else report.used).append(rule.number)
                 return
         self._fall_back(target, rules, fragment, report)
 
-    def _convert(self, rule: _CompiledRule, value: Json, basis: str, report: Report) -> tuple[Json, str]:
+    def _default_of(self, rule: Rule, unseen: transforms.UnseenWord, report: Report) -> Json:
+        report.unseen.append({"source": rule.spec.source, "word": str(unseen.word)[:100]})
         try:
-            try:
-                converted = rule.convert(value)
-            except transforms.UnseenWord as unseen:
-                report.unseen.append({"source": rule.spec.source, "word": str(unseen.word)[:100]})
-                converted, basis = unseen.default, DEFAULT
-            return _fitted(rule, converted), basis
-        except (TransformError, ValidationError, RecursionError) as error:
-            self._fail(rule, error, report)
-            return MISSING, basis
+            return unseen.default if unseen.default is MISSING or rule.fit is None else rule.fit(unseen.default)
+        except UNFIT as error:
+            return self._fail(rule, error, report)
 
-    def _fail(self, rule: _CompiledRule, error: Exception, report: Report) -> None:
+    def _fail(self, rule: Rule, error: Exception, report: Report) -> Json:
+        """Note that the rule's value cannot be taken; it counts as MISSING, or the event fails if the rule is required."""
         reason = "does not fit the target's type" if isinstance(error, ValidationError) else str(error)
         if rule.spec.required:
             raise MappingError(
@@ -266,8 +227,9 @@ class Mapping:
                 "error": reason,
             }
         )
+        return MISSING
 
-    def _fall_back(self, target: str, rules: list[_CompiledRule], fragment: Fragment, report: Report) -> None:
+    def _fall_back(self, target: str, rules: list[Rule], fragment: Fragment, report: Report) -> None:
         for rule in rules:
             if rule.spec.default is not None:
                 fragment.values[target] = Value(DEFAULT, rule.number, rule.spec.default)
@@ -281,49 +243,3 @@ class Mapping:
                 path=to_jsonpath(required.spec.source),
                 rule=required.spec.describe(),
             )
-
-    # --- what no rule used ------------------------------------------------------------------------------
-
-    def _keys_used(self) -> set[tuple[str, ...]]:
-        read = self.spec.read
-        kept = {rule.source for rule in self.spec.rules if rule.keep}
-        used = [rule.source for rule in self.spec.rules if rule.source not in kept]
-        used += [*read.event, *read.call_id, *self.spec.leftovers.drop]
-        return {tuple(keys) for path in used if (keys := first_key(path))}
-
-    def _leftovers(self, payload: dict[str, Json]) -> dict[str, Json]:
-        rest = without(payload, self._used_keys)
-        lifted: dict[str, Json] = {}
-        for path in self.spec.leftovers.lift:
-            inner = compile_path(path)(rest)
-            if isinstance(inner, dict):
-                lifted |= {key: value for key, value in inner.items() if not says_nothing(value)}
-        lifted_tops = {first_key(path)[0] for path in self.spec.leftovers.lift}
-        for key, value in rest.items():
-            if key not in lifted_tops and not says_nothing(value):
-                lifted.setdefault(key, value)
-        return lifted
-
-
-def _compile_rule(number: int, rule: RuleSpec) -> _CompiledRule:
-    adapter = None if rule.target in ARTIFACT_TARGETS else field_type(rule.target)
-    return _CompiledRule(number, rule, compile_path(rule.source), transforms.build(rule.transform, rule.args), adapter)
-
-
-def _fitted(rule: _CompiledRule, value: Json) -> Json:
-    """The value in the normal form of its target. Raises ValidationError or TransformError when it does not fit."""
-    if value is MISSING or rule.adapter is None:
-        return value
-    try:
-        checked = rule.adapter.validate_python(value)
-    except ValidationError as error:
-        # What an object lacks may be filled by other rules; the whole message is checked again later.
-        if isinstance(value, dict) and all(problem["type"] == "missing" for problem in error.errors()):
-            return value
-        raise
-    if isinstance(value, dict | list):
-        return value
-    limit = BELOW.get(rule.spec.target)
-    if limit is not None and checked >= limit:
-        raise TransformError(f"a value below {limit:g}", value)
-    return rule.adapter.dump_python(checked, mode="json")
