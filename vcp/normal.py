@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Literal, get_args, get_origin
 
-from vcp.scalars import MAX_SAFE_INTEGER, Amount, Count, JsonObject, JsonValue, Number, Score, Text, json_problems
+from vcp.scalars import MAX_SAFE_INTEGER, Amount, Count, JsonObject, JsonValue, Number, Score, Text, is_plain_json
 
 Test = Callable[[Any], bool]
 _INFINITY = float("inf")
@@ -20,12 +20,7 @@ def _never(_value: Any) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    # Half a surrogate pair is in no ASCII text; any other text is left to pydantic only if it has one.
-    return type(value) is str and (value.isascii() or not json_problems(value))
-
-
-def _is_json(value: Any) -> bool:
-    return (type(value) is str and value.isascii()) or not json_problems(value)
+    return type(value) is str and is_plain_json(value)
 
 
 _TESTS: Final[list[tuple[Any, Test]]] = [
@@ -37,8 +32,8 @@ _TESTS: Final[list[tuple[Any, Test]]] = [
     (Score, lambda value: type(value) is float and 0 <= value <= 1),
     (Count, lambda value: type(value) is int and 0 <= value <= MAX_SAFE_INTEGER),
     (list[str], lambda value: type(value) is list and all(map(_is_text, value))),
-    (JsonValue, _is_json),
-    (JsonObject, lambda value: type(value) is dict and not json_problems(value)),
+    (JsonValue, is_plain_json),
+    (JsonObject, lambda value: type(value) is dict and is_plain_json(value)),
 ]
 
 

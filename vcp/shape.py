@@ -51,6 +51,13 @@ class Shape:
     def _positions(self) -> Mapping[str, int]:
         return {name: position for position, name in enumerate(self.fields)}
 
+    @cached_property
+    def layered(self) -> bool:
+        """Whether a timestamp or an unknown field can stand here or below, that is, whether there is more to look at."""
+        if self.kind in ("model", "timestamp"):
+            return True
+        return self.item is not None and self.item.layered
+
     def wire_name(self, key: str) -> str:
         """The name a key is written under: `from` for `from_`, any other key as it is."""
         return self.synonyms.get(key, key)

@@ -52,15 +52,42 @@ def _library_search(query: JSONPathQuery) -> Search:
 
 
 def _search(query: JSONPathQuery) -> Search:
-    steps = [_step(segment) for segment in query.segments]
+    names = _leading_names(query)
+    start, steps = _member(names), [_step(segment) for segment in query.segments[len(names) :]]
 
     def search(payload: Json) -> list[Json]:
-        values = [payload]
+        found = start(payload)
+        values = [] if found is _ABSENT else [found]
         for step in steps:
             values = step(values)
         return values
 
     return search
+
+
+def _leading_names(query: JSONPathQuery) -> list[str]:
+    """The keys that a query begins with: until its first segment of another kind it has one value at most."""
+    names: list[str] = []
+    for segment in query.segments:
+        selector = segment.selectors[0]
+        plain = isinstance(segment, JSONPathChildSegment) and len(segment.selectors) == 1
+        if not plain or not isinstance(selector, selectors.NameSelector):
+            break
+        names.append(selector.name)
+    return names
+
+
+def _member(names: list[str]) -> Callable[[Json], Json]:
+    """The value at these keys, or _ABSENT."""
+
+    def member(value: Json) -> Json:
+        for name in names:
+            if not isinstance(value, dict):
+                return _ABSENT
+            value = value.get(name, _ABSENT)
+        return value
+
+    return member
 
 
 # --- segments: from the values found so far to those one level below --------------------------------------------------
@@ -70,6 +97,11 @@ def _step(segment: JSONPathSegment) -> Search:
     if not isinstance(segment, JSONPathChildSegment):
         raise _LeftToLibrary
     selects = [_select(selector) for selector in segment.selectors]
+    if all(isinstance(selector, selectors.NameSelector) for selector in segment.selectors):
+        names = [selector.name for selector in segment.selectors]
+        return lambda values: [
+            value[name] for value in values if isinstance(value, dict) for name in names if name in value
+        ]
     if len(selects) == 1:
         select = selects[0]
         return lambda values: [found for value in values for found in select(value)]
@@ -140,9 +172,8 @@ def _side(expression: expressions.Expression) -> Callable[[Json], Json]:
     if isinstance(expression, expressions.FilterExpressionLiteral):
         return lambda _: expression.value
     query = _below(expression)
-    chosen = [segment.selectors[0] for segment in expression.query.segments]
-    names = [selector.name for selector in chosen if isinstance(selector, selectors.NameSelector)]
-    if len(names) == len(chosen):
+    names = _leading_names(expression.query)
+    if len(names) == len(expression.query.segments):
         return _member(names)
 
     def only(value: Json) -> Json:
@@ -150,19 +181,6 @@ def _side(expression: expressions.Expression) -> Callable[[Json], Json]:
         return found[0] if found else _ABSENT
 
     return only
-
-
-def _member(names: list[str]) -> Callable[[Json], Json]:
-    """The commonest side of a comparison, a member of the item, without lists on the way."""
-
-    def member(value: Json) -> Json:
-        for name in names:
-            if not isinstance(value, dict):
-                return _ABSENT
-            value = value.get(name, _ABSENT)
-        return value
-
-    return member
 
 
 def _same(left: Json, right: Json) -> bool:
