@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from statistics import median
 from typing import Any, TextIO
 
@@ -29,7 +29,7 @@ from apps.ingest import messages  # noqa: E402
 from apps.ingest.models import CallKey, InboundEvent, Message  # noqa: E402
 from apps.ingest.reading import Reading, fold_event, read, stored_report, take_out_artifacts  # noqa: E402
 from apps.providers import catalog  # noqa: E402
-from apps.providers.engine.fold import Folded, fold  # noqa: E402
+from apps.providers.engine.fold import fold  # noqa: E402
 from apps.providers.engine.mapping import Mapping  # noqa: E402
 from apps.providers.engine.payload import parse  # noqa: E402
 from bench.payloads import payload_of  # noqa: E402
@@ -74,10 +74,10 @@ class Case:
         """In the order of the way; each alone, with what the stage before it made."""
         note(self.row, self.reading)  # what is folded has its artifacts taken out
         return {
-            YARDSTICK: lambda: json.loads(self.body),
-            "parse": lambda: parse(self.body),
+            YARDSTICK: partial(json.loads, self.body),
+            "parse": partial(parse, self.body),
             "read": self.read,
-            "store fragment": lambda: as_stored(InboundEvent, "fragment", self.row.fragment),
+            "store fragment": partial(as_stored, InboundEvent, "fragment", self.row.fragment),
             "message": self.message,
             "whole": self.whole,
         }
@@ -85,10 +85,10 @@ class Case:
     def read(self) -> Reading:
         return read(self.row, self.mapping)
 
-    def message(self) -> str:
+    def message(self) -> Any:
         return message_of(self.row, self.reading, self.mapping, self.key, self.stored)
 
-    def whole(self) -> str:
+    def whole(self) -> Any:
         row, reading = self.row, self.read()
         note(row, reading)
         as_stored(InboundEvent, "fragment", row.fragment)
@@ -187,7 +187,8 @@ def print_crowd(found: Sequence[Case], rounds: int, seconds: float, out: TextIO)
             crowd.append(_another(found[len(crowd) % len(found)]))
             crowd[-1].read()
         for case in found:
-            result = measure({YARDSTICK: lambda: json.loads(case.body), "read": case.read}, rounds, seconds)["read"]
+            lanes: dict[str, Work] = {YARDSTICK: partial(json.loads, case.body), "read": case.read}
+            result = measure(lanes, rounds, seconds)["read"]
             place = f"{case.slug} of {loaded}"
             print(f"{place:<20}{result.per_sec:>10,.0f}{result.ratio:>14.2f}", file=out)
 

@@ -17,8 +17,8 @@ def payload_of(slug: str, size: int) -> tuple[str, bytes]:
     """(name of the sample, body of about `size` bytes) of a provider, of its samples that make a message alone."""
     telling = {name: payload for name, payload in catalog.samples(slug).items() if _makes_a_message(slug, name)}
     bodies = {name: fitted(payload, size) for name, payload in telling.items()}
-    fitting = [name for name, body in bodies.items() if len(body) <= size] or [min(bodies, key=lambda n: len(bodies[n]))]
-    name = max(fitting, key=lambda name: len(_written(telling[name])))
+    fitting = [name for name, body in bodies.items() if len(body) <= size]
+    name = max(fitting or bodies, key=lambda name: len(_written(telling[name])))
     return name, bodies[name]
 
 

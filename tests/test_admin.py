@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any
@@ -28,6 +28,7 @@ from apps.providers.models import (
     Endpoint,
     MappingRule,
     MappingVersion,
+    Price,
     Provider,
     RegistryStamp,
     Secret,
@@ -71,6 +72,15 @@ def message() -> Message:
 
 def version(number: int = 1) -> MappingVersion:
     return MappingVersion.objects.get(provider__slug="retell", number=number)
+
+
+def new_price(**fields: Any) -> Price:
+    row = Price(
+        **{"provider": Provider.objects.get(slug="retell"), "model": "m-1", "rate": "text_in", "usd": Decimal(4),
+           "valid_from": date(2026, 1, 1), **fields}
+    )  # fmt: skip
+    row.save()
+    return row
 
 
 def page(model: Any, kind: str, *args: Any) -> str:
@@ -155,6 +165,7 @@ def rows(operator: Client, calls: None, deliver: Any) -> dict[Any, Any]:
 
     Group.objects.create(name="Operators")
     publishing.draft_of(version())
+    new_price()
     return {model: model._default_manager.first() for model in MODELS}
 
 
@@ -204,7 +215,7 @@ def test_staff_without_a_permission_sees_and_does_nothing(rows: dict[Any, Any]) 
         action(InboundEvent.objects.first(), "replay"), action(version(), "edit_as_draft"),
         action(version(2), "publish"), action(version(), "undo"), action(CallKey.objects.first(), "restore"),
         action(CallKey.objects.first(), "erase"), action(Provider.objects.first(), "new_draft"),
-        action(Provider.objects.first(), "follow_catalogue"),
+        action(Provider.objects.first(), "follow_catalogue"), action(Price.objects.first(), "new_prices"),
     ):  # fmt: skip
         assert staff.post(url).status_code == 403, url
 

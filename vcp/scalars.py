@@ -7,7 +7,6 @@ JSON or the protocol cannot carry. Which field has which type is known by `vcp.m
 from __future__ import annotations
 
 import math
-import sys
 from datetime import UTC, datetime
 from functools import partial
 from operator import is_
@@ -131,7 +130,7 @@ def is_plain_json(value: Any, depth: int = 0) -> bool:
 
 
 _NUMBERS = frozenset({int, float})
-_LARGEST = sys.float_info.max
+_LARGEST = 1.7976931348623157e308  # the largest double; beyond it an integer is none
 
 
 def _is_text(value: Any) -> bool:

@@ -53,7 +53,7 @@ class Shape:
 
     @cached_property
     def layered(self) -> bool:
-        """Whether a timestamp or an unknown field can stand here or below, that is, whether there is more to look at."""
+        """Whether a timestamp or an unknown field can stand here or below."""
         if self.kind in ("model", "timestamp"):
             return True
         return self.item is not None and self.item.layered

@@ -289,6 +289,7 @@ UNFOLD = {
                     _item("Providers", "hub", "providers_provider", "providers.view_provider"),
                     _item("Endpoints", "webhook", "providers_endpoint", "providers.view_endpoint"),
                     _item("Mapping versions", "rule", "providers_mappingversion", "providers.view_mappingversion"),
+                    _item("Prices", "payments", "providers_price", "providers.view_price"),
                 ],
             },
             {

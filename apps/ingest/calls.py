@@ -12,17 +12,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Q
 
 from apps.ingest import messages
-from apps.ingest.ids import derived_id
-from apps.ingest.models import CallKey, InboundEvent, Message
+from apps.ingest.ids import artifact_id, artifact_of, call_text, derived_id
+from apps.ingest.models import Artifact, CallKey, InboundEvent, Message
 from apps.ingest.reading import Failure, fold_event
 from apps.ingest.rows import update_rows
 from apps.ingest.signals import messages_written
 from apps.ingest.snapshot import Change, snapshot
 from apps.providers import registry
 from apps.providers.engine.fold import Folded, fold
+from apps.providers.engine.spec import ARTIFACT_TARGETS
 from apps.providers.registry import ProviderRuntime
 from vcp import VCPMessage
 from vcp.errors import PROVIDER_MAPPING_FAILED, ErrorObject
@@ -58,9 +60,14 @@ class Written:
     updated: list[Message] = field(default_factory=list)
     deleted: list[Message] = field(default_factory=list)
     restated: list[InboundEvent] = field(default_factory=list)
+    artifacts: list[Artifact] = field(default_factory=list)
+    superseded: Q = field(default_factory=Q)
     changes: list[Change] = field(default_factory=list)
 
     def save(self) -> None:
+        if self.artifacts:
+            Artifact.objects.filter(self.superseded).delete()
+            Artifact.objects.bulk_create(self.artifacts, ignore_conflicts=True)
         Message.objects.bulk_create(self.created)
         update_rows(self.updated, _MESSAGE_FIELDS)
         if self.deleted:
@@ -70,14 +77,32 @@ class Written:
             messages_written.send(sender=Message, changes=self.changes)
 
 
+def key_of(row: CallKey) -> Key:
+    return row.provider, row.account, row.environment, row.call_id
+
+
 def lock(keys: Iterable[Key]) -> dict[Key, CallKey]:
-    """The key rows of these calls, made where missing, then locked in key order.
+    """The key rows of these calls, made where missing, then locked in key order; of a name that is another call's, that
+    call's row as well.
 
     A call that is erased between the two steps has none: its tombstone tells.
     """
-    wanted = sorted(set(keys))
-    if not wanted:
-        return {}
+    wanted = set(keys)
+    while wanted:
+        with transaction.atomic():
+            rows = _locked(wanted)
+            ids = {row.pk for row in rows.values()}
+            beyond = {row.alias_of_id for row in rows.values() if row.alias_of_id} - ids
+            if not beyond:
+                return rows
+            # Locks are taken in one order only. So these are given back, and all are taken anew with the ones beyond.
+            transaction.set_rollback(True)
+        wanted |= {key_of(row) for row in CallKey.objects.filter(pk__in=beyond)}
+    return {}
+
+
+def _locked(keys: Iterable[Key]) -> dict[Key, CallKey]:
+    wanted = sorted(keys)
     CallKey.objects.bulk_create(
         [CallKey(**dict(zip(_KEY_FIELDS, key, strict=True))) for key in wanted], ignore_conflicts=True
     )
@@ -88,7 +113,57 @@ def lock(keys: Iterable[Key]) -> dict[Key, CallKey]:
     for (provider, account, environment), call_ids in by_place.items():
         condition |= Q(provider=provider, account=account, environment=environment, call_id__in=call_ids)
     rows = CallKey.objects.filter(condition).order_by(*_KEY_FIELDS).select_for_update()
-    return {(row.provider, row.account, row.environment, row.call_id): row for row in rows}
+    return {key_of(row): row for row in rows}
+
+
+def call_named(key: Key, locked: dict[Key, CallKey]) -> Key:
+    """The call that this name stands for: itself, or the one whose other name it is."""
+    by_id = {row.pk: row for row in locked.values()}
+    row = locked[key]
+    while row.alias_of_id is not None:
+        row = by_id[row.alias_of_id]
+    return key_of(row)
+
+
+def link(alias: Key, key: Key, locked: dict[Key, CallKey]) -> bool:
+    """Make `alias` another name of the call `key`; what came under that name moves there. Both are locked.
+
+    False, and nothing changes, when the name is another call's already.
+    """
+    call, other = locked[call_named(key, locked)], locked[alias]
+    if other.alias_of_id is not None or other is call:
+        return locked[call_named(alias, locked)] is call
+    other.alias_of = call
+    taken = {correction["path"] for correction in call.corrections}
+    call.corrections += [correction for correction in other.corrections if correction["path"] not in taken]
+    call.withheld_at = call.withheld_at or other.withheld_at
+    other.corrections, other.withheld_at = [], None
+    CallKey.objects.bulk_update([call, other], ["alias_of", "corrections", "withheld_at"])
+    InboundEvent.objects.filter(call_key=other).update(call_key=call)
+    Artifact.objects.filter(call_key=other).update(call_key=call)
+    return True
+
+
+def lock_names_of(key: CallKey) -> list[CallKey]:
+    """The rows of the call that this one stands for, under all its names, locked in key order."""
+    while True:
+        known = _names_of(key)
+        with transaction.atomic():
+            rows = list(CallKey.objects.filter(pk__in=known).order_by(*_KEY_FIELDS).select_for_update())
+            if _names_of(key) <= known:
+                return rows
+            transaction.set_rollback(True)  # a name came to it meanwhile: locks are taken in one order only
+
+
+def _names_of(key: CallKey) -> set[int]:
+    row = CallKey.objects.filter(pk=key.pk).select_related("alias_of").first()
+    while row is not None and row.alias_of is not None:
+        row = row.alias_of
+    names = found = {row.pk} if row is not None else set()
+    while found:
+        found = set(CallKey.objects.filter(alias_of__in=found).values_list("pk", flat=True)) - names
+        names = names | found
+    return names
 
 
 def load(keys: Sequence[CallKey], new: dict[int, list[InboundEvent]], absent: Iterable[int] = ()) -> list[Call]:
@@ -215,6 +290,7 @@ def _write(
     assert verdict.folded is not None  # noqa: S101
     before = snapshot(call.stored) if call.stored is not None else None
     message = call.stored or _new_message(call.key)
+    _keep_artifacts(call, verdict.folded, written)
     elapsed_ms = (time.perf_counter() - started) * 1000
     corrected = bool(call.key.corrections)
     if not messages.fill(message, verdict.message, verdict.folded, now, elapsed_ms, corrected=corrected):
@@ -224,6 +300,17 @@ def _write(
     after = snapshot(message)
     if before != after:
         written.changes.append((before, after))
+
+
+def _keep_artifacts(call: Call, folded: Folded, written: Written) -> None:
+    """Those that the fold made of all events, in place of the ones it made of fewer; events' own stay."""
+    rows = [row for row in (*call.settled, *call.new) if row.fragment]
+    for kind, content in folded.artifacts.items():
+        name = artifact_id(call_text(*key_of(call.key)), kind, content)
+        told = [row.fragment.get("values", {}).get(ARTIFACT_TARGETS[kind]) for row in rows if row.fragment]
+        kept = {name, *(artifact_of(value[2]) for value in told if value)} - {None}
+        written.artifacts.append(Artifact(pk=name, call_key=call.key, kind=kind, content=content))
+        written.superseded |= Q(call_key=call.key, kind=kind) & ~Q(pk__in=kept)
 
 
 def _note_unseen(folded: Folded, rows: list[InboundEvent]) -> None:

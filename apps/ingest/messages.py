@@ -11,8 +11,10 @@ from typing import Any
 import orjson
 from django.conf import settings
 
+from apps.ingest.ids import artifact_id, artifact_ref, call_text
 from apps.ingest.models import CallKey, Message
 from apps.ingest.pseudonyms import pseudonym
+from apps.providers import registry
 from apps.providers.engine.fold import Context, Folded, sort_keys
 from apps.providers.engine.mapping import BELOW
 from vcp import VCPMessage, checksum, validate
@@ -32,6 +34,7 @@ class Built:
 
 
 def context(key: CallKey, provider_name: str, corrections: Sequence[dict[str, Any]] = ()) -> Context:
+    name = call_text(key.provider, key.account, key.environment, key.call_id)
     return Context(
         provider=key.provider,
         provider_name=provider_name,
@@ -39,6 +42,8 @@ def context(key: CallKey, provider_name: str, corrections: Sequence[dict[str, An
         retention_policy=settings.DATA_RETENTION_POLICY,
         pseudonym=lambda number: pseudonym(key.provider, number),
         corrections={item["path"]: item["value"] for item in corrections},
+        artifact_ref=lambda kind, content: artifact_ref(artifact_id(name, kind, content)),
+        prices=lambda model, at_iso: registry.rates(key.provider, model, datetime.fromisoformat(at_iso)),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db import models
 
+from apps.ingest.ids import artifact_ref
 from apps.ingest.stored_json import StoredJSON
 from apps.providers.models import Endpoint, Environment, MappingVersion
 
@@ -101,6 +102,8 @@ class CallKey(models.Model):
     withheld_at = models.DateTimeField(null=True, blank=True)
     # What people corrected in the message: [{path, value, author, at}]. Kept here, so that it outlives the message.
     corrections = models.JSONField(default=list, blank=True, decoder=StoredJSON)
+    # Another id of that call: events that name this one belong there. The row stays, since it is the lock of the name.
+    alias_of = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="aliases", editable=False)
 
     class Meta:
         constraints = [
@@ -195,7 +198,7 @@ class Artifact(models.Model):
 
     @property
     def ref(self) -> str:
-        return f"internal://artifacts/{self.id}"
+        return artifact_ref(self.id)
 
 
 class Tombstone(models.Model):

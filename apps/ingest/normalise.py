@@ -19,7 +19,7 @@ from apps.ingest.calls import Key, Written, fail
 from apps.ingest.models import Artifact, CallKey, InboundEvent, Tombstone
 from apps.ingest.pseudonyms import tombstone_hashes
 from apps.ingest.reading import Failure, Reading, read, stored_report, take_out_artifacts
-from apps.ingest.retention import FORGOTTEN, empty_bodies
+from apps.ingest.retention import FORGOTTEN, empty_bodies, forget, remember_erased
 from apps.ingest.rows import update_rows
 from apps.providers import registry
 from apps.providers.engine.mapping import Fragment, Mapping, Report
@@ -47,7 +47,19 @@ class _Work:
     @property
     def call(self) -> Key:
         """The call that the delivery names, also where it does not become part of it."""
-        return self.reading.provider, self.row.account, self.row.environment, self.reading.call_id
+        return self._key(self.reading.call_id)
+
+    @property
+    def aliases(self) -> list[Key]:
+        """The same call by its other names."""
+        return [self._key(alias) for alias in self.reading.aliases]
+
+    @property
+    def names(self) -> list[Key]:
+        return [self.call, *self.aliases] if self.reading.call_id else []
+
+    def _key(self, call_id: str) -> Key:
+        return self.reading.provider, self.row.account, self.row.environment, call_id
 
 
 def normalise(rows: Sequence[InboundEvent], now: datetime) -> None:
@@ -83,8 +95,10 @@ def _normalise_together(rows: Sequence[InboundEvent], now: datetime) -> None:
         left_keys = {work.row.call_key_id for work in works if work.row.call_key_id is not None}
         for work in works:
             _settle(work, now)
-        keys = calls.lock([work.key for work in works if work.key is not None] + _keys_of(left_keys))
+        names = [name for work in works if work.key is not None for name in work.names]
+        keys = calls.lock([*names, *_keys_of(left_keys)])
         forgotten = _drop_erased(works, keys, now)
+        _find_calls(works, keys)
         _keep_artifacts(works, keys)
         written = _fold_calls(works, keys, now, started)
         update_rows([work.row for work in works], _WRITTEN)
@@ -173,16 +187,34 @@ def _drop_erased(works: Sequence[_Work], keys: dict[Key, CallKey], now: datetime
 
     Looked up under the lock of the key rows: a call that is being erased meanwhile is not brought back.
     """
-    hashes = {text: work.call for work in works if work.reading.call_id for text in tombstone_hashes(*work.call)}
+    hashes = {text: name for work in works for name in work.names for text in tombstone_hashes(*name)}
     if not hashes:
         return []
-    erased = {hashes[text] for text in Tombstone.objects.filter(key_hash__in=hashes).values_list("key_hash", flat=True)}
-    dropped = [work for work in works if work.call in erased]
+    found = Tombstone.objects.filter(key_hash__in=hashes).values_list("key_hash", flat=True)
+    erased = {hashes[text] for text in found}
+    dropped = [work for work in works if erased.intersection(work.names)]
+    # An erased call is erased under every name: also under those that are only told now.
+    while further := {name for work in dropped if work.key is not None for name in work.names} - erased:
+        remember_erased(further)
+        erased |= further
+        dropped = [work for work in works if erased.intersection(work.names)]
     for work in dropped:
         work.key, work.row.processed_at = None, now
-    # An erased call has no key row; the one made for the lock goes again.
-    CallKey.objects.filter(pk__in=[keys.pop(key).pk for key in erased if key in keys]).delete()
+    for name in sorted(erased & keys.keys()):
+        forget(keys.pop(name), now)  # at least the row that was made for the lock
     return dropped
+
+
+def _find_calls(works: Sequence[_Work], keys: dict[Key, CallKey]) -> None:
+    """Learn the other names that deliveries tell of their calls, then settle which call each belongs to."""
+    mapped = [work for work in works if work.key is not None]
+    for work in mapped:
+        strangers = [alias for alias in work.aliases if not calls.link(alias, work.call, keys)]
+        if strangers:
+            work.reading.report.warnings.append("another id that it tells of its call is another call's already")
+            work.row.report = stored_report(work.reading.report)
+    for work in mapped:
+        work.key = calls.call_named(work.call, keys)
 
 
 def _keep_artifacts(works: Sequence[_Work], keys: dict[Key, CallKey]) -> None:

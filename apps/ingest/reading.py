@@ -2,12 +2,11 @@
 nothing."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import orjson
-
-from apps.ingest.ids import derived_id
+from apps.ingest.ids import artifact_id, artifact_ref
 from apps.ingest.models import InboundEvent
 from apps.providers.engine.errors import MappingError, PayloadError
 from apps.providers.engine.fold import Event
@@ -42,6 +41,8 @@ class Reading:
     opens_call: bool = False
     proves: str = ""
     occurred_at: str = ""
+    # Other ids of the same call.
+    aliases: tuple[str, ...] = ()
     fragment: Fragment | None = None
     report: Report = field(default_factory=Report)
     artifacts: dict[uuid.UUID, tuple[str, Any]] = field(default_factory=dict)
@@ -81,6 +82,7 @@ def _named(row: InboundEvent, identity: Identity) -> Reading:
         opens_call=identity.spec.opens_call,
         proves=identity.spec.proves or "",
         occurred_at=identity.occurred_at or "",
+        aliases=identity.aliases,
     )
 
 
@@ -123,14 +125,25 @@ def take_out_artifacts(reading: Reading, call_key: str) -> dict[uuid.UUID, tuple
     for kind, target in ARTIFACT_TARGETS.items():
         value = reading.fragment.values.pop(kind, None)
         if value is not None:
-            artifact_id = derived_id("artifact", call_key, kind, _canonical(value.value))
-            found[artifact_id] = (kind, value.value)
-            reading.fragment.values[target] = Value(OBSERVED, value.rule, f"internal://artifacts/{artifact_id}")
+            name = artifact_id(call_key, kind, value.value)
+            found[name] = (kind, value.value)
+            reading.fragment.values[target] = Value(OBSERVED, value.rule, artifact_ref(name))
     return found
 
 
-def _canonical(content: Any) -> str:
-    return orjson.dumps(content, option=orjson.OPT_SORT_KEYS).decode()
+def of_one_call(readings: Sequence[Reading]) -> list[Reading]:
+    """Those that tell of the same call as the last one, under whichever of its names."""
+    names = {(readings[-1].provider, name) for name in _names(readings[-1])}
+    while True:
+        mine = [one for one in readings if any((one.provider, name) in names for name in _names(one))]
+        told = {(one.provider, name) for one in mine for name in _names(one)}
+        if told <= names:
+            return mine
+        names |= told
+
+
+def _names(reading: Reading) -> tuple[str, ...]:
+    return reading.call_id, *reading.aliases
 
 
 def stored_report(report: Report) -> dict[str, Any]:

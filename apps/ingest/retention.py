@@ -4,12 +4,14 @@ Retention empties bodies and headers; row, key, fragment and report stay, so a l
 Erasing empties the fragments and artifacts of a call too, and leaves a tombstone under a keyed hash.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
 
+from apps.ingest import calls
 from apps.ingest.models import CallKey, InboundEvent, Message, Tombstone
 from apps.ingest.pseudonyms import tombstone_hash
 from apps.ingest.signals import messages_written
@@ -56,9 +58,22 @@ def empty_bodies(ids: list[int], now: datetime) -> int:
 
 @transaction.atomic
 def erase_call(key: CallKey, now: datetime) -> None:
-    """Forget a call: message, fragments, artifacts, bodies. What still arrives of it is acknowledged and dropped."""
-    key = CallKey.objects.select_for_update().get(pk=key.pk)
-    Tombstone.objects.get_or_create(key_hash=tombstone_hash(key.provider, key.account, key.environment, key.call_id))
+    """Forget a call under all its names: message, fragments, artifacts, bodies. What still arrives of it is
+    acknowledged and dropped."""
+    rows = calls.lock_names_of(key)
+    remember_erased(calls.key_of(row) for row in rows)
+    for row in rows:
+        forget(row, now)
+
+
+def remember_erased(names: Iterable[calls.Key]) -> None:
+    """Leave a tombstone for each of these names of calls."""
+    tombstones = [Tombstone(key_hash=tombstone_hash(*name)) for name in sorted(set(names))]
+    Tombstone.objects.bulk_create(tombstones, ignore_conflicts=True)
+
+
+def forget(key: CallKey, now: datetime) -> None:
+    """Forget what came under this name, whose row is locked; the row goes, too."""
     message = Message.objects.filter(call_key=key).first()
     if message is not None:
         before = snapshot(message)
@@ -66,7 +81,8 @@ def erase_call(key: CallKey, now: datetime) -> None:
         messages_written.send(sender=Message, changes=[(before, None)])
     _deliveries_naming(key).update(**FORGOTTEN, processed_at=now, body_emptied_at=now)
     key.events.update(**FORGOTTEN, processed_at=now, body_emptied_at=now)
-    key.delete()
+    # Of names of one call the first that goes takes the others with it.
+    CallKey.objects.filter(pk=key.pk).delete()
 
 
 def _deliveries_naming(key: CallKey) -> QuerySet[InboundEvent]:

@@ -37,29 +37,45 @@ class SampleCall:
 def fresh_calls(slug: str, mapping: Mapping, now: datetime, token: str) -> list[SampleCall]:
     """The provider's samples that belong to calls, moved to end just before `now`; `token` makes their ids new."""
     calls: dict[str, list[tuple[int, Any]]] = {}
+    aliases: dict[str, set[str]] = {}
     for payload in catalog.samples(slug).values():
         identity = mapping.identify(payload)
         if identity.spec.disposition == "map" and identity.call_id:
             calls.setdefault(identity.call_id, []).append((identity.spec.rank, payload))
+            aliases.setdefault(identity.call_id, set()).update(identity.aliases)
     return [
-        _fresh(call_id, events, mapping, now, f"{token}{n:02d}") for n, (call_id, events) in enumerate(calls.items())
+        _fresh([call_id, *sorted(aliases[call_id])], events, mapping, now, f"{token}{n:02d}")
+        for n, (call_id, events) in enumerate(calls.items())
     ]
 
 
-def _fresh(call_id: str, events: list[tuple[int, Any]], mapping: Mapping, now: datetime, token: str) -> SampleCall:
-    new_id = f"{call_id[: -len(token)]}{token}" if len(call_id) > len(token) + 4 else f"{call_id}-{token}"
+def _fresh(ids: list[str], events: list[tuple[int, Any]], mapping: Mapping, now: datetime, token: str) -> SampleCall:
+    """A call under new ids; the first of `ids` is its own, the others are other names of it."""
     payloads = [payload for _, payload in sorted(events, key=lambda event: event[0])]
     latest = max((moment for payload in payloads for moment in _moments(payload, mapping)), default=now)
     delta = timedelta(seconds=int((now - latest).total_seconds()) - 30)
     texts = [json.dumps(_moved(payload, mapping, delta), ensure_ascii=False) for payload in payloads]
-    return SampleCall(new_id, tuple(text.replace(call_id, new_id).encode() for text in texts))
+    for known in ids:
+        texts = [text.replace(known, _renewed(known, token)) for text in texts]
+    return SampleCall(_renewed(ids[0], token), tuple(text.encode() for text in texts))
+
+
+def _renewed(known: str, token: str) -> str:
+    return f"{known[: -len(token)]}{token}" if len(known) > len(token) + 4 else f"{known}-{token}"
 
 
 def _time_paths(mapping: Mapping) -> set[str]:
     if mapping.spec.format == "vcp":
         return set(MESSAGE_TIMES)
     rules = {rule.source for rule in mapping.spec.rules if rule.transform in TIME_TRANSFORMS}
-    return {path for path in (*rules, *mapping.spec.read.occurred_at) if not path.startswith("$")}
+    collected = {
+        f"{collection.source}[*].{path}"
+        for collection in mapping.spec.collections
+        for field in collection.fields.values()
+        if field.transform in TIME_TRANSFORMS
+        for path in field.path
+    }
+    return {path for path in (*rules, *collected, *mapping.spec.read.occurred_at) if not path.startswith("$")}
 
 
 def _moments(payload: Any, mapping: Mapping) -> list[datetime]:

@@ -15,7 +15,7 @@ from apps.ingest import messages
 from apps.ingest.ids import derived_id
 from apps.ingest.inbox import without_secrets
 from apps.ingest.models import CallKey, InboundEvent
-from apps.ingest.reading import Reading, fold_event, read, stored_report, take_out_artifacts
+from apps.ingest.reading import Reading, fold_event, of_one_call, read, stored_report, take_out_artifacts
 from apps.providers.engine.fold import Folded, fold
 from apps.providers.engine.mapping import Mapping
 from apps.providers.engine.signatures import Scheme, Secret, SignedRequest, Verdict, best_verdict, verify
@@ -97,8 +97,9 @@ def run(cases: Sequence[Case], subject: Subject) -> Trial:
     readable = [result for result in results if result.reading.fragment is not None]
     if not readable:
         return Trial(results, None, None, errors, [])
-    key = _key(readable[-1].reading)
-    mine = [result for result in readable if _same_call(result.reading, key)]
+    readings = of_one_call([result.reading for result in readable])
+    mine = [result for result in readable if any(result.reading is one for one in readings)]
+    key = _key(readings)
     strangers = len(readable) - len(mine)
     if strangers:
         errors.append(_error(subject.slug, f"{strangers} of the cases are of another call than the last one"))
@@ -136,12 +137,11 @@ def _row(case: Case, subject: Subject) -> InboundEvent:
     )
 
 
-def _key(reading: Reading) -> CallKey:
+def _key(readings: list[Reading]) -> CallKey:
+    """The call of these readings, by that of its names which is no other name of it."""
+    aliases = {alias for reading in readings for alias in reading.aliases}
+    reading = next((one for one in reversed(readings) if one.call_id not in aliases), readings[-1])
     return CallKey(provider=reading.provider, account=ACCOUNT, environment=ENVIRONMENT, call_id=reading.call_id)
-
-
-def _same_call(reading: Reading, key: CallKey) -> bool:
-    return (reading.provider, reading.call_id) == (key.provider, key.call_id)
 
 
 def _fold(

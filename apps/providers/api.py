@@ -28,6 +28,7 @@ from apps.providers.models import (
     Endpoint,
     Environment,
     MappingVersion,
+    Price,
     Provider,
     RegistryStamp,
     Secret,
@@ -107,6 +108,16 @@ class PublishedMappingSerializer(serializers.Serializer[Any]):
     published_at = serializers.DateTimeField(allow_null=True)
 
 
+class PriceSerializer(serializers.Serializer[Any]):
+    model = serializers.CharField(help_text="As the provider's events name it.")
+    rate = serializers.CharField(help_text="What is counted: text_in, audio_cached, …")
+    usd = serializers.FloatField(help_text="US dollars.")
+    per = serializers.ChoiceField(Price.Per.choices)
+    valid_from = serializers.DateField(help_text="The first day with this price (UTC).")
+    valid_until = serializers.DateField(allow_null=True, help_text="The first day without it; null: none is known.")
+    source = serializers.CharField(help_text="Where it was read.")  # type: ignore[assignment]  # a field of that name
+
+
 class EndpointSerializer(serializers.Serializer[Any]):
     url = serializers.CharField(help_text="The address to paste at the provider.")
     environment = serializers.ChoiceField(Environment.choices)
@@ -119,6 +130,7 @@ class ProviderDetailSerializer(ProviderSerializer):
     webhook_schemas = WebhookSchemaSerializer(many=True)
     vcp_mapping_rules = VCPMappingRulesSerializer()
     mapping_version = PublishedMappingSerializer(allow_null=True)
+    prices = PriceSerializer(many=True, help_text="From which costs are estimated that the provider does not tell.")
     endpoints = EndpointSerializer(many=True)
 
 
@@ -191,6 +203,7 @@ def detail(row: Provider) -> dict[str, Any]:
         },
         "mapping_version": version
         and {"number": version.number, "origin": version.origin, "published_at": version.published_at},
+        "prices": list(row.prices.values("model", "rate", "usd", "per", "valid_from", "valid_until", "source")),
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
@@ -18,8 +18,10 @@ from pydantic import ValidationError as PydanticError
 from apps.providers import vault
 from apps.providers.engine.addresses import parse_networks
 from apps.providers.engine.conditions import Decision
+from apps.providers.engine.prices import RATE_NAME, DatedRate, EstimateSpec, Rate
 from apps.providers.engine.signatures import Scheme, parse_scheme
 from apps.providers.engine.spec import (
+    CollectionSpec,
     EventSpec,
     LeftoverSpec,
     MappingSpec,
@@ -237,7 +239,9 @@ class MappingVersion(models.Model):
 
     format = models.CharField(max_length=10, default="rules", help_text="rules, or vcp for ready-made messages.")
     read = models.JSONField(default=dict, blank=True, help_text="Where event name, call id and event time are.")
+    collections = models.JSONField(default=list, blank=True, help_text="Lists that grow over the events of a call.")
     decisions = models.JSONField(default=list, blank=True, help_text="Ordered tables over the merged call.")
+    estimates = models.JSONField(default=list, blank=True, help_text="What a call costs by the price list.")
     redact = models.JSONField(default=list, blank=True, help_text="Payload paths whose values are never stored.")
     leftovers = models.JSONField(default=dict, blank=True, help_text="What of the unused payload is kept, and where.")
     end_from_duration = models.BooleanField(default=False, help_text="No end time of its own: start plus duration.")
@@ -266,7 +270,9 @@ class MappingVersion(models.Model):
 
     def clean(self) -> None:
         validate_with(ReadSpec, self.read, "read")
+        validate_with(list[CollectionSpec], self.collections, "collections")
         validate_with(list[Decision], self.decisions, "decisions")
+        validate_with(list[EstimateSpec], self.estimates, "estimates")
         validate_with(list[RedactSpec], self.redact, "redact")
         validate_with(LeftoverSpec, self.leftovers, "leftovers")
 
@@ -280,7 +286,9 @@ class MappingVersion(models.Model):
             {
                 "format": self.format,
                 "read": self.read,
+                "collections": self.collections,
                 "decisions": self.decisions,
+                "estimates": self.estimates,
                 "redact": self.redact,
                 "leftovers": self.leftovers,
                 "end_from_duration": self.end_from_duration,
@@ -424,6 +432,71 @@ def _refuse_deletion(sender: type, instance: models.Model, **kwargs: Any) -> Non
         refuse_unless_draft(instance)
     elif isinstance(instance, WebhookSchema | MappingRule):
         refuse_unless_draft(instance.version)
+
+
+class Price(models.Model):
+    """What so many units of one kind cost at one model of a provider, and on which days (UTC)."""
+
+    class Per(models.TextChoices):
+        MILLION = "million", "1,000,000 tokens"
+        MINUTE = "minute", "minute"
+
+    class Origin(models.TextChoices):
+        CATALOGUE = "catalogue"
+        ADMIN = "admin", "edited here"
+
+    provider = models.ForeignKey(Provider, models.PROTECT, related_name="prices")
+    model = models.CharField(max_length=100, help_text="As the provider's events name it, to the letter.")
+    rate = models.CharField(
+        max_length=40,
+        validators=[RegexValidator(RATE_NAME, "Lower-case letters, digits and underscores; a letter first.")],
+        help_text="What is counted, in the words of the mapping's estimates: text_in, audio_cached, …",
+    )
+    usd = models.DecimalField("USD", max_digits=14, decimal_places=8, validators=[MinValueValidator(0)])
+    per = models.CharField(max_length=10, choices=Per, default=Per.MILLION)
+    valid_from = models.DateField(help_text="The first day with this price; the day of a call's start counts, in UTC.")
+    valid_until = models.DateField(
+        null=True, blank=True, help_text="The first day without it. Empty: until further notice."
+    )
+    source = models.CharField(max_length=500, blank=True, help_text="Where it was read.")
+    note = models.CharField(max_length=200, blank=True)
+    origin = models.CharField(max_length=10, choices=Origin, default=Origin.ADMIN, editable=False)
+    last_updated = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["provider__name", "model", "rate", "-valid_from"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["provider", "model", "rate", "valid_from"],
+                name="one_price_from_a_day",
+                violation_error_message="There is a price of this rate from this day already: change that one.",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(valid_until=None) | models.Q(valid_until__gt=models.F("valid_from")),
+                name="price_ends_after_it_began",
+                violation_error_message="Valid until must be after valid from: it is the first day without the price.",
+            ),
+            models.CheckConstraint(condition=models.Q(usd__gte=0), name="price_not_below_zero"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.rate} from {self.valid_from}"
+
+    def clean(self) -> None:
+        other = self.overlapping().first() if self.valid_from else None
+        if other is not None:
+            raise ValidationError({"valid_from": f"{other} is in force on the same days: end it first."})
+
+    def overlapping(self) -> "models.QuerySet[Price]":
+        """The other prices of the same rate that share a day with this one."""
+        same = Price.objects.filter(provider_id=self.provider_id, model=self.model, rate=self.rate)
+        if self.valid_until is not None:
+            same = same.filter(valid_from__lt=self.valid_until)
+        return same.filter(models.Q(valid_until=None) | models.Q(valid_until__gt=self.valid_from)).exclude(pk=self.pk)
+
+    def dated(self) -> DatedRate:
+        per: Any = self.per
+        return DatedRate(self.model, self.rate, Rate(self.usd, per), self.valid_from, self.valid_until)
 
 
 class RegistryStamp(models.Model):

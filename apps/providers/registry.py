@@ -19,11 +19,13 @@ from apps.providers import vault
 from apps.providers.engine import signatures
 from apps.providers.engine.addresses import Network, contains, parse_networks
 from apps.providers.engine.mapping import Mapping
+from apps.providers.engine.prices import PriceList, Rates
 from apps.providers.models import (
     DEFAULT_ENDPOINT,
     AuthConfig,
     Endpoint,
     MappingVersion,
+    Price,
     Provider,
     RegistryStamp,
     Secret,
@@ -102,6 +104,7 @@ class _Snapshot:
     stamp: int
     providers: dict[str, ProviderRuntime] = field(default_factory=dict)
     endpoints: dict[tuple[str, str], EndpointRuntime] = field(default_factory=dict)
+    prices: dict[str, PriceList] = field(default_factory=dict)
 
 
 class _Holder:
@@ -149,6 +152,12 @@ def endpoints_of(provider_slug: str) -> list[EndpointRuntime]:
     return [found for (slug, _), found in _holder.current().endpoints.items() if slug == provider_slug.lower()]
 
 
+def rates(provider_slug: str, model: str, at: datetime) -> Rates | None:
+    """What the model costs at that provider on the UTC day of `at`; None where no price is known. Names count whole."""
+    known = _holder.current().prices.get(provider_slug.lower())
+    return None if known is None else known.at(model, at)
+
+
 def largest_body_limit_bytes() -> int:
     limits = [found.body_limit_bytes for found in _holder.current().providers.values()]
     return int(max([settings.WEBHOOK_BODY_LIMIT_BYTES, *limits]))
@@ -187,7 +196,15 @@ def _load(stamp: int) -> _Snapshot:
         runtime = snapshot.providers.get(row.provider.slug)
         if runtime is not None:
             snapshot.endpoints[runtime.slug, row.slug] = _endpoint(row, runtime, ways.get(row.pk, []))
+    snapshot.prices = _prices()
     return snapshot
+
+
+def _prices() -> dict[str, PriceList]:
+    rows: dict[str, list[Price]] = {}
+    for row in Price.objects.select_related("provider"):
+        rows.setdefault(row.provider.slug, []).append(row)
+    return {slug: PriceList(row.dated() for row in of_one) for slug, of_one in rows.items()}
 
 
 def _provider(row: Provider, version: MappingVersion) -> ProviderRuntime:

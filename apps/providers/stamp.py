@@ -11,13 +11,14 @@ from apps.providers.models import (
     Endpoint,
     MappingRule,
     MappingVersion,
+    Price,
     Provider,
     RegistryStamp,
     Secret,
     WebhookSchema,
 )
 
-WATCHED = (Provider, Endpoint, AuthConfig, Secret, MappingVersion, MappingRule, WebhookSchema)
+WATCHED = (Provider, Endpoint, AuthConfig, Secret, MappingVersion, MappingRule, WebhookSchema, Price)
 
 
 def raise_stamp() -> None:

@@ -1,14 +1,14 @@
 """Brings the catalogue into the database, without ever writing over what somebody edited.
 
-A provider's facts are updated until an admin edits them. A mapping is handled as a whole: over an unedited
-catalogue version
-the new one is published; otherwise it is left as a draft, and the report says so.
+A provider's facts are updated until an admin edits them; so is each of its prices. A mapping is handled as a whole:
+over an unedited catalogue version the new one is published; otherwise it is left as a draft, and the report says so.
 """
 
 import base64
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 from django.db import transaction
 
@@ -20,6 +20,7 @@ from apps.providers.models import (
     Endpoint,
     Environment,
     MappingVersion,
+    Price,
     Provider,
     Secret,
 )
@@ -70,6 +71,7 @@ def _sync_provider(spec: ProviderSpec, report: SyncReport) -> None:
     else:
         report.edited.append(spec.slug)
     _sync_mapping(provider, spec, report)
+    _sync_prices(provider, spec, report)
     _ensure_endpoint(provider, DEFAULT_ENDPOINT, Environment.LIVE)
     demo = _ensure_endpoint(provider, DEMO_ENDPOINT, Environment.DEMO)
     if demo is not None and demo.scheme["kind"] != "none":
@@ -105,6 +107,53 @@ def _sync_mapping(provider: Provider, spec: ProviderSpec, report: SyncReport) ->
     else:
         report.drafts.append(str(version))
     Provider.objects.filter(pk=provider.pk).update(catalog_digest=wanted)
+
+
+def _sync_prices(provider: Provider, spec: ProviderSpec, report: SyncReport) -> None:
+    """The file's prices, but for those edited here and those of the same days; what the file has no more goes."""
+    stored = {_price_key(row): row for row in provider.prices.all()}
+    edited = [row for row in stored.values() if row.origin == Price.Origin.ADMIN]
+    wanted = {_price_key(row): row for row in _prices(provider, spec)}
+    differing = [row for key, row in wanted.items() if key not in stored or not _says_the_same(row, stored[key])]
+    kept = [row for row in differing if any(row.dated().overlaps(mine.dated()) for mine in edited)]
+    gone = [row for key, row in stored.items() if key not in wanted and row not in edited]
+    new = [row for row in differing if row not in kept]
+    for row in gone:
+        row.delete()
+    for row in new:
+        there = stored.get(_price_key(row))
+        row.pk = there.pk if there is not None else None
+        row.save()
+    report.edited += [f"{provider.slug}, price of {row}" for row in kept]
+    if (gone or new) and provider.slug not in report.created:
+        report.updated.append(f"{provider.slug}, prices")
+
+
+def _prices(provider: Provider, spec: ProviderSpec) -> list[Price]:
+    return [
+        Price(
+            provider=provider,
+            model=prices.model,
+            rate=rate,
+            usd=usd,
+            per=prices.per,
+            valid_from=prices.valid_from,
+            valid_until=prices.valid_until,
+            source=prices.source,
+            note=prices.note,
+            origin=Price.Origin.CATALOGUE,
+        )
+        for prices in spec.prices
+        for rate, usd in prices.usd.items()
+    ]
+
+
+def _price_key(row: Price) -> tuple[str, str, date]:
+    return row.model, row.rate, row.valid_from
+
+
+def _says_the_same(one: Price, other: Price) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in ("usd", "per", "valid_until", "source", "note"))
 
 
 def _ensure_endpoint(provider: Provider, slug: str, environment: Environment) -> AuthConfig | None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.safestring import SafeString
@@ -22,18 +22,22 @@ class CallKeyAdmin(LargeTableAdmin):
     list_display = ("call", "provider", "account", "environment_word", "first_seen", "message_word", "deleted")
     list_filter = (DeletedFilter, ProviderFilter, ("environment", ChoicesDropdownFilter))
     search_fields = ("call_id",)
-    search_help_text = "A whole call id."
+    search_help_text = "A whole call id, or another id that the call is known by."
     list_select_related = ("message",)
     actions = ("restore_selected",)
     actions_detail = ("restore", "erase")
     change_form_template = "admin/ingest/callkey/change_form.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CallKey]:
-        return super().get_queryset(request).defer("message__vcp")
+        # Another name of a call has no page of its own.
+        return super().get_queryset(request).filter(alias_of=None).defer("message__vcp")
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         term = search_term.strip()
-        return (queryset.filter(call_id=term) if term else queryset), False
+        if not term:
+            return queryset, False
+        other_names = CallKey.objects.filter(call_id=term, alias_of__isnull=False).values("alias_of")
+        return queryset.filter(Q(call_id=term) | Q(pk__in=other_names)), False
 
     @display(description="call id", ordering="call_id")
     def call(self, obj: CallKey) -> SafeString:
@@ -66,6 +70,7 @@ class CallKeyAdmin(LargeTableAdmin):
             "key": key,
             "word": self.message_word(key),
             "message": getattr(key, "message", None),
+            "other_names": key.aliases.values_list("call_id", flat=True),
             "events": key.events.defer("body", "headers", "fragment", "report")[:100],
         }
         return super().render_change_form(request, context, *args, **kwargs)

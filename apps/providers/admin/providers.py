@@ -69,6 +69,7 @@ class ProviderAdmin(TextColumns, ModelAdmin):
                 "drafts": drafts.select_related("provider"),
                 "endpoints": [(row, endpoint_state(row, timezone.now())) for row in _endpoints(provider)],
                 "calls": _calls_url(provider),
+                "prices": provider.prices.exists(),
             }
         return super().render_change_form(request, context, *args, **kwargs)
 

@@ -35,7 +35,7 @@ from apps.providers.engine import transforms
 from apps.providers.engine.spec import EventKind, MappingSpec, first_problem
 from apps.providers.models import Immutable, MappingRule, MappingVersion, Provider, WebhookSchema
 
-PARTS = ("read", "decisions", "redact", "leftovers")
+PARTS = ("read", "collections", "decisions", "estimates", "redact", "leftovers")
 
 
 def _choice(values: Any) -> forms.ChoiceField:

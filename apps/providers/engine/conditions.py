@@ -110,7 +110,7 @@ _SCALARS = frozenset({bool, int, float})
 
 
 def _comparable(value: Scalar) -> Scalar:
-    return str(value).lower() if isinstance(value, bool) else cast(Scalar, fold_word(value))
+    return str(value).lower() if isinstance(value, bool) else cast("Scalar", fold_word(value))
 
 
 def _none_of(named: tuple[Scalar, ...]) -> Test:
@@ -137,11 +137,11 @@ When = Mapping[str, Condition]
 
 def holds(when: When, payload: Json) -> bool:
     """Every condition holds for the value at its path."""
-    return compile_when(when)(payload)
+    return all(condition.test(compile_path(path)(payload)) for path, condition in when.items())
 
 
 def compile_when(when: When) -> Test:
-    """`holds` for these conditions as a function of the payload."""
+    """`holds` for these conditions as a function of the payload, for whoever asks often."""
     return _all_of([_at(compile_path(path), condition.test) for path, condition in when.items()])
 
 

@@ -1,9 +1,8 @@
 """All fragments of one call as one VCP message; the same result in whatever order the events arrived.
 
 Events are laid over each other by rank, then the provider's clock, then the body's digest. Observed beats derived beats
-default, what is absent never overwrites, lists are replaced whole. Outcome, duration, gap and headline are worked
-out from
-the merged call. Provider facts stay outside: they are rules and decision tables.
+default, what is absent never overwrites, lists are replaced whole, but for collections, which grow. Outcome, duration,
+gap and headline are worked out from the merged call. Provider facts stay outside: they are rules and decision tables.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,14 +14,16 @@ from typing import Any
 
 from apps.providers.engine.conditions import Decision
 from apps.providers.engine.mapping import BELOW, DEFAULT, DERIVED, OBSERVED, Fragment, Mapping, Value
-from apps.providers.engine.paths import MISSING, copied, fill, put, says_nothing
-from apps.providers.engine.spec import ARTIFACT_TARGETS, STAGES, Stage
+from apps.providers.engine.paths import MISSING, compile_path, copied, fill, put, says_nothing
+from apps.providers.engine.prices import EstimateSpec, Rates, estimate
+from apps.providers.engine.spec import ARTIFACT_TARGETS, STAGES, Stage, reads_call
 from apps.providers.engine.transforms import to_iso
 from vcp.gap import perception_gap
 
 Json = Any
 STRENGTH = {DEFAULT: 0, DERIVED: 1, OBSERVED: 2}
 STATUS = "outcomes.objective.status"
+TOTAL_COST = "outcomes.model_outcome_attribution.total_cost_usd"
 START, END, DURATION = "call.start_time", "call.end_time", "call.duration_sec"
 MAX_HEADLINE = 120
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -52,6 +53,16 @@ class Event:
         return self.rank, clock, self.digest, self.payload_ref
 
 
+def no_reference(kind: str, content: Json) -> str | None:
+    """The reference of a large part where none is kept."""
+    return None
+
+
+def no_prices(model: str, at_iso: str) -> Rates | None:
+    """The price list where none is known."""
+    return None
+
+
 @dataclass(frozen=True)
 class Context:
     """What a message says beside the payloads. `pseudonym` turns a telephone number into a keyed one."""
@@ -63,16 +74,26 @@ class Context:
     pseudonym: Callable[[str], str]
     # What people corrected, by target; stronger than anything told, and what is worked out follows it. None takes away.
     corrections: MappingType[str, Json] = field(default_factory=dict)
+    # The prices of a model that are in force at a time, which is ISO 8601 with its zone.
+    prices: Callable[[str, str], Rates | None] = no_prices
+    # The reference under which a large part (its kind and content) will be kept; none: the message refers to nothing.
+    artifact_ref: Callable[[str, Json], str | None] = no_reference
 
 
 @dataclass
 class Folded:
-    """The message as plain JSON, without checksum and processing times; `ready_made` when its sender wrote it whole."""
+    """The message as plain JSON, without checksum and processing times; `ready_made` when its sender wrote it whole.
+
+    `failed` and `artifacts` (by kind) are of the rules that read the whole call; each of those artifacts is to be kept
+    under the reference that the context gave for it.
+    """
 
     message: dict[str, Json]
     stage: Stage
     unseen: list[dict[str, Json]] = field(default_factory=list)
     ready_made: bool = False
+    failed: list[dict[str, Json]] = field(default_factory=list)
+    artifacts: dict[str, Json] = field(default_factory=dict)
 
 
 def fold(events: Iterable[Event], mapping: Mapping, context: Context) -> Folded | None:
@@ -85,7 +106,8 @@ def fold(events: Iterable[Event], mapping: Mapping, context: Context) -> Folded 
         # A ready-made message stands for itself; nothing is worked out for its sender.
         return Folded(dict(whole.fragment.message or {}), _stage(ordered), ready_made=True)
     merged = _Merged(ordered, mapping, context)
-    return Folded(merged.message(), merged.stage, merged.unseen)
+    message = merged.message()
+    return Folded(message, merged.stage, merged.unseen, failed=merged.failed, artifacts=merged.artifacts)
 
 
 def _stage(events: Sequence[Event]) -> Stage:
@@ -107,8 +129,13 @@ class _Merged:
         self.history: list[str] = []
         self.problems: list[str] = sorted({text for event in events for text in event.failures})
         self.unseen: list[dict[str, Json]] = []
+        self.failed: list[dict[str, Json]] = []
+        self.artifacts: dict[str, Json] = {}
+        self.estimated: list[str] = []
         for event in events:
             self._lay_over(event.fragment)
+        self.document = mapping.call_document(event.fragment.collected for event in events)
+        self._read_document()
         for target, value in context.corrections.items():
             self.values.pop(target, None)
             if value is not None:
@@ -121,6 +148,29 @@ class _Merged:
                 self.values[target] = value
         self.facts |= fragment.facts
         overlay(self.data, fragment.data)
+
+    def _read_document(self) -> None:
+        """What the rules make of the whole call fills what no event told as strongly."""
+        found, report = self.mapping.apply_to_call(self.document)
+        self.unseen += report.unseen
+        self.failed = report.failed
+        self.problems += [f"{failure['path']}: {failure['error']}" for failure in report.failed]
+        for target, value in found.items():
+            if target in ARTIFACT_TARGETS:
+                self._keep_artifact(target, value)
+            elif self._is_weaker(target, value):
+                self.values[target] = value
+
+    def _is_weaker(self, target: str, value: Value) -> bool:
+        there = self.values.get(target)
+        return there is None or STRENGTH[there.basis] < STRENGTH[value.basis]
+
+    def _keep_artifact(self, kind: str, value: Value) -> None:
+        target = ARTIFACT_TARGETS[kind]
+        if self._is_weaker(target, value):
+            self.artifacts[kind] = value.value
+            ref = self.context.artifact_ref(kind, value.value)
+            self.values[target] = Value(value.basis, value.rule, ref)
 
     # --- reading and adding ---------------------------------------------------------------------------
 
@@ -143,6 +193,7 @@ class _Merged:
         for decision in self.mapping.spec.decisions:
             self._decide(decision)
         self._times()
+        self._costs()
         self._medium()
         self._caller()
         self.add(STATUS, "unknown", DEFAULT)
@@ -162,7 +213,7 @@ class _Merged:
 
     def _decide(self, decision: Decision) -> None:
         def read(path: str) -> Json:
-            return self.facts.get(path, MISSING)
+            return compile_path(path)(self.document) if reads_call(path) else self.facts.get(path, MISSING)
 
         value, held = decision.decide(read)
         word = decision.unseen_word(read)
@@ -203,6 +254,32 @@ class _Merged:
     def _infer(self, target: str, value: Json) -> None:
         self.add(target, value, DERIVED)
 
+    def _costs(self) -> None:
+        """What the usage costs by the price list of the call's day. A total needs the first estimate; further ones are
+        added where they are known."""
+        estimates = self.mapping.spec.estimates
+        self.estimated = [spec.target for spec in estimates if self._estimate(spec)]
+        if not self.estimated:
+            return
+        first, *further = (self.get(spec.target) for spec in estimates)
+        if first is not None and TOTAL_COST not in self.values:
+            total = sum((Decimal(str(cost)) for cost in further if cost is not None), Decimal(str(first)))
+            self._infer(TOTAL_COST, float(total))
+            self.estimated.append(TOTAL_COST)
+        if TOTAL_COST in self.estimated:
+            self.add("outcomes.model_outcome_attribution.kpis.cost_per_call_usd", self.get(TOTAL_COST), OBSERVED)
+            self.add("outcomes.model_outcome_attribution.kpis.cost_estimated", True, OBSERVED)
+
+    def _estimate(self, spec: EstimateSpec) -> bool:
+        if spec.target in self.values:
+            return False
+        start = self.get(START)
+        cost = estimate(spec, self.document, self.get(spec.model), lambda model: self.context.prices(model, start))
+        if cost is None or cost >= BELOW[TOTAL_COST]:
+            return False
+        self._infer(spec.target, float(cost))
+        return True
+
     def _medium(self) -> None:
         if self.get("call.direction") is not None:
             self.add("call.channel", "phone")
@@ -232,7 +309,16 @@ class _Merged:
             return " ".join([*words, "in progress"])
         text = f"{' '.join(words)}: {self.get(STATUS)}"
         reason = self.get("outcomes.objective.metrics.disconnect_reason")
-        return f"{text} ({reason})"[:MAX_HEADLINE] if reason else text
+        return ", ".join([f"{text} ({reason})" if reason else text, *self._measures()])[:MAX_HEADLINE]
+
+    def _measures(self) -> list[str]:
+        """How much of a call there was, of those whose conversation is put together here and tell no summary."""
+        turns = self.artifacts.get("transcript")
+        if turns is None:
+            return []
+        counted = {"turn": len(turns), "tool call": len(self.get("call.capabilities_invoked") or ())}
+        found = [f"{number} {word}{'' if number == 1 else 's'}" for word, number in counted.items() if number]
+        return found if self.get(DURATION) is None else [*found, f"{self.get(DURATION)} s"]
 
     def _payload(self) -> dict[str, Json]:
         slug, call_id = self.context.provider, self.context.call_id
@@ -263,7 +349,8 @@ class _Merged:
         return payload
 
     def _provenance(self, slug: str) -> dict[str, Json]:
-        inferred = [f"inferred:{target}" for target in sorted(self.values) if self.values[target].basis == DERIVED]
+        derived = sorted(target for target, value in self.values.items() if value.basis == DERIVED)
+        inferred = [f"{'estimated' if target in self.estimated else 'inferred'}:{target}" for target in derived]
         # Which events, in the order of the fold, and the hash of each body as it was received; two endpoints may get
         # the same one.
         steps = dict.fromkeys(f"event:{event.name} sha256:{event.digest}" for event in self.events)

@@ -18,23 +18,33 @@ MAX_EVENT_NAME = 100
 @dataclass(frozen=True)
 class Identity:
     """What a payload says it is: the provider's event name, its row in the event table, call id, the event's own
-    time."""
+    time, and other ids of the call."""
 
     event: str
     spec: EventSpec
     call_id: str | None
     occurred_at: str | None
+    aliases: tuple[str, ...] = ()
+
+
+def call_id_of(identities: Iterable[Identity]) -> str | None:
+    """Of events that tell of one call, that id of theirs which is no other name of it."""
+    known = list(identities)
+    aliases = {alias for identity in known for alias in identity.aliases}
+    ids = [identity.call_id for identity in known if identity.call_id]
+    return next((call_id for call_id in ids if call_id not in aliases), ids[0] if ids else None)
 
 
 class Reader:
     """A ReadSpec made ready to run."""
 
     def __init__(self, spec: ReadSpec, event_spec: Callable[[str], EventSpec]) -> None:
-        self.aliases = spec.aliases
+        self.old_names = spec.aliases
         self._event_spec = event_spec
         self._sources = Sources()
         self._event = self._slots(spec.event)
         self._call_id = self._slots(spec.call_id)
+        self._also_known_as = self._slots(spec.also_known_as)
         self._occurred_at = self._slots(spec.occurred_at)
         self._classify: list[tuple[list[tuple[int, Test]], str]] = [
             (self._sources.tests(row.when), row.event) for row in spec.classify
@@ -47,17 +57,20 @@ class Reader:
         """What the payload, read under its present names, says it is; an unnamed event is `unknown`."""
         values = self._sources.read(payload)
         name = self._event_name(values)
-        call_id = self._first(self._call_id, values)
-        if isinstance(call_id, bool) or not isinstance(call_id, (str, int)):
-            call_id = None
-        return Identity(name, self._event_spec(name), None if call_id is None else str(call_id), self._time(values))
+        call_id = _id_text(self._first(self._call_id, values))
+        aliases = self._aliases(call_id, values) if call_id and self._also_known_as else ()
+        return Identity(name, self._event_spec(name), call_id, self._time(values), aliases)
+
+    def _aliases(self, call_id: str, values: list[Json]) -> tuple[str, ...]:
+        others = (_id_text(self._sources.at(slot, values)) for slot in self._also_known_as)
+        return tuple(dict.fromkeys(alias for alias in others if alias and alias != call_id))
 
     def under_new_names(self, payload: Json) -> Json:
         """The payload with members of old names under their new ones; itself where there are none."""
-        if not isinstance(payload, dict) or not any(old in payload for old in self.aliases):
+        if not isinstance(payload, dict) or not any(old in payload for old in self.old_names):
             return payload
-        renamed = {key: value for key, value in payload.items() if key not in self.aliases}
-        for old, new in self.aliases.items():
+        renamed = {key: value for key, value in payload.items() if key not in self.old_names}
+        for old, new in self.old_names.items():
             if says_nothing(renamed.get(new)) and old in payload:
                 renamed[new] = payload[old]
         return renamed
@@ -79,6 +92,11 @@ class Reader:
             if value is not MISSING and (time := _as_time(value)) is not None:
                 return time
         return None
+
+
+def _id_text(value: Json) -> str | None:
+    told = isinstance(value, (str, int)) and not isinstance(value, bool)
+    return str(value) if told else None
 
 
 _CLOCK = transforms.Epoch(unit="auto")

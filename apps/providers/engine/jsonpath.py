@@ -97,8 +97,8 @@ def _step(segment: JSONPathSegment) -> Search:
     if not isinstance(segment, JSONPathChildSegment):
         raise _LeftToLibrary
     selects = [_select(selector) for selector in segment.selectors]
-    if all(isinstance(selector, selectors.NameSelector) for selector in segment.selectors):
-        names = [selector.name for selector in segment.selectors]
+    names = [selector.name for selector in segment.selectors if isinstance(selector, selectors.NameSelector)]
+    if len(names) == len(segment.selectors):
         return lambda values: [
             value[name] for value in values if isinstance(value, dict) for name in names if name in value
         ]
@@ -145,14 +145,14 @@ def _test(expression: expressions.Expression) -> Test:
         return _comparison(expression)
     if isinstance(expression, expressions.FunctionExtension):
         return _pattern_test(expression)
-    query = _below(expression)
-    return lambda value: bool(query(value))
+    search = _search(_below(expression))
+    return lambda value: bool(search(value))
 
 
-def _below(expression: expressions.Expression) -> Search:
+def _below(expression: expressions.Expression) -> JSONPathQuery:
     """A query from the current value. That value itself (`@` alone) has odd rules of its own in the library."""
     if isinstance(expression, expressions.RelativeFilterQuery) and not expression.query.empty():
-        return _search(expression.query)
+        return expression.query
     raise _LeftToLibrary
 
 
@@ -172,12 +172,13 @@ def _side(expression: expressions.Expression) -> Callable[[Json], Json]:
     if isinstance(expression, expressions.FilterExpressionLiteral):
         return lambda _: expression.value
     query = _below(expression)
-    names = _leading_names(expression.query)
-    if len(names) == len(expression.query.segments):
+    names = _leading_names(query)
+    if len(names) == len(query.segments):
         return _member(names)
+    search = _search(query)
 
     def only(value: Json) -> Json:
-        found = query(value)
+        found = search(value)
         return found[0] if found else _ABSENT
 
     return only

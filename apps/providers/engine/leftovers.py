@@ -31,6 +31,6 @@ class Leftovers:
 
 def _keys_used(spec: MappingSpec) -> set[tuple[str, ...]]:
     kept = {rule.source for rule in spec.rules if rule.keep}
-    used = [rule.source for rule in spec.rules if rule.source not in kept]
+    used = [rule.source for rule in spec.rules if rule.source not in kept and not rule.of_call]
     used += [*spec.read.event, *spec.read.call_id, *spec.leftovers.drop]
     return {tuple(keys) for path in used if (keys := first_key(path))}

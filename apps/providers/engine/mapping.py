@@ -4,17 +4,20 @@ A fragment is small JSON and is stored with the delivery. It outlives the raw bo
 again at any time from fragments alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
 from apps.providers.engine import transforms
+from apps.providers.engine.collect import Collection, Items, call_document
 from apps.providers.engine.conditions import holds
 from apps.providers.engine.errors import MappingError, TransformError
 from apps.providers.engine.identity import Identity as Identity
 from apps.providers.engine.identity import Reader
+from apps.providers.engine.identity import call_id_of as call_id_of
 from apps.providers.engine.leftovers import Leftovers
 from apps.providers.engine.paths import MISSING, to_jsonpath
 from apps.providers.engine.redact import compile_patterns
@@ -22,7 +25,7 @@ from apps.providers.engine.rules import BELOW as BELOW
 from apps.providers.engine.rules import DEFAULT as DEFAULT
 from apps.providers.engine.rules import DERIVED as DERIVED
 from apps.providers.engine.rules import OBSERVED as OBSERVED
-from apps.providers.engine.rules import EventPlan, Rule
+from apps.providers.engine.rules import CallPlan, EventPlan, Plan, Rule
 from apps.providers.engine.sources import LATER, Sources
 from apps.providers.engine.spec import EventSpec, MappingSpec, RuleSpec
 
@@ -31,6 +34,7 @@ MAX_CALL_ID = 255
 MAX_PLANS = 1000
 # What a value may raise on its way through a transform into its target.
 UNFIT = (TransformError, ValidationError, RecursionError)
+
 
 @dataclass(slots=True)
 class Value:
@@ -46,13 +50,15 @@ class Value:
 
 @dataclass
 class Fragment:
-    """What one event tells: target values, the words that decision tables read, and what no rule used."""
+    """What one event tells: target values, the words that decision tables read, what no rule used, and what it adds
+    to the call's collections."""
 
     values: dict[str, Value] = field(default_factory=dict)
     facts: dict[str, Json] = field(default_factory=dict)
     data: dict[str, Json] = field(default_factory=dict)
     # A ready-made message instead of all the above.
     message: dict[str, Json] | None = None
+    collected: dict[str, Items] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Json]:
         stored: dict[str, Json] = {
@@ -60,12 +66,15 @@ class Fragment:
             "facts": self.facts,
             "data": self.data,
         }
+        if self.collected:
+            stored["collected"] = self.collected
         return {"message": self.message} if self.message is not None else stored
 
     @classmethod
     def from_json(cls, stored: dict[str, Json]) -> "Fragment":
         values = {target: Value(*parts) for target, parts in stored.get("values", {}).items()}
-        return cls(values, stored.get("facts", {}), stored.get("data", {}), stored.get("message"))
+        rest = (stored.get("facts", {}), stored.get("data", {}), stored.get("message"), stored.get("collected", {}))
+        return cls(values, *rest)
 
 
 @dataclass
@@ -90,8 +99,12 @@ class Mapping:
         self.spec = spec
         self._reader = Reader(spec.read, self._event_spec)
         self._leftovers = Leftovers(spec)
+        self._collections = [Collection(one) for one in spec.collections]
         self._plans: dict[str, EventPlan] = {}
-        self._redact = [(part.when, compile_patterns(self._under_all_names(part.paths))) for part in spec.redact]
+        self._call_plan = CallPlan(spec)
+        self._redact = [
+            (part.when, compile_patterns(self._under_all_names(part.paths), hashed=part.hashed)) for part in spec.redact
+        ]
 
     def rule(self, number: int) -> RuleSpec:
         return self.spec.rules[number]
@@ -134,15 +147,30 @@ class Mapping:
         if self.spec.format == "vcp":
             return identity, Fragment(message=payload), Report()
         plan = self._plan(identity.event)
-        sources, values = plan.sources, plan.sources.read(payload)
+        values = plan.sources.read(payload)
         self._check_required(identity, plan, values)
         fragment, report = Fragment(), Report()
-        for target, rules in plan.targets:
-            self._fill(target, rules, sources, values, fragment, report)
-        facts = ((path, sources.at(slot, values)) for path, slot in plan.facts)
+        self._fill_all(plan, values, fragment, report)
+        facts = ((path, plan.sources.at(slot, values)) for path, slot in plan.facts)
         fragment.facts = {path: value for path, value in facts if value is not MISSING}
         fragment.data = self._leftovers.of(payload)
+        found = {one.spec.name: one.collect(payload, report.warnings) for one in self._collections}
+        fragment.collected = {name: items for name, items in found.items() if items}
         return identity, fragment, report
+
+    # --- the whole call ---------------------------------------------------------------------------------
+
+    def call_document(self, collected: Iterable[MappingType[str, Items]]) -> dict[str, Json]:
+        """The call document from what the fragments of its events have collected."""
+        return call_document(self._collections, collected)
+
+    def apply_to_call(self, document: dict[str, Json]) -> tuple[dict[str, Value], Report]:
+        """Run the rules that read the whole call. What they make of it, by target."""
+        fragment, report = Fragment(), Report()
+        self._fill_all(self._call_plan, self._call_plan.sources.read(document), fragment, report)
+        return fragment.values, report
+
+    # --- the steps of mapping ---------------------------------------------------------------------------
 
     def _check_required(self, identity: Identity, plan: EventPlan, values: list[Json]) -> None:
         if not isinstance(values[0], dict):
@@ -150,12 +178,12 @@ class Mapping:
         for path, slot in plan.required:
             if plan.sources.at(slot, values) is MISSING:
                 raise MappingError("VCP_E005", f"{path} is missing; {identity.event} needs it", path=to_jsonpath(path))
-        if identity.call_id is not None and len(identity.call_id) > MAX_CALL_ID:
-            raise MappingError(
-                "VCP_E001",
-                f"the call id is longer than {MAX_CALL_ID} characters",
-                path=to_jsonpath(self.spec.read.call_id[0]),
-            )
+        named = [(identity.call_id or "", self.spec.read.call_id)]
+        named += [(alias, self.spec.read.also_known_as) for alias in identity.aliases]
+        for text, paths in named:
+            if len(text) > MAX_CALL_ID:
+                problem = f"the call id is longer than {MAX_CALL_ID} characters"
+                raise MappingError("VCP_E001", problem, path=to_jsonpath(paths[0]))
 
     def _plan(self, event: str) -> EventPlan:
         plan = self._plans.get(event)
@@ -169,14 +197,13 @@ class Mapping:
         plan = self._plans.get(event)
         return self.spec.event_spec(event) if plan is None else plan.event
 
+    def _fill_all(self, plan: Plan, values: list[Json], fragment: Fragment, report: Report) -> None:
+        """Fill each target from the first of its rules that yields."""
+        for target, rules in plan.targets:
+            self._fill(target, rules, plan.sources, values, fragment, report)
+
     def _fill(
-        self,
-        target: str,
-        rules: list[Rule],
-        sources: Sources,
-        values: list[Json],
-        fragment: Fragment,
-        report: Report,
+        self, target: str, rules: list[Rule], sources: Sources, values: list[Json], fragment: Fragment, report: Report
     ) -> None:
         for rule in rules:
             if rule.when and not sources.hold(rule.when, values):
@@ -210,7 +237,7 @@ class Mapping:
             return self._fail(rule, error, report)
 
     def _fail(self, rule: Rule, error: Exception, report: Report) -> Json:
-        """Note that the rule's value cannot be taken; it counts as MISSING, or the event fails if the rule is required."""
+        """Note a value that cannot be taken: it counts as MISSING, or the event fails if the rule is required."""
         reason = "does not fit the target's type" if isinstance(error, ValidationError) else str(error)
         if rule.spec.required:
             raise MappingError(

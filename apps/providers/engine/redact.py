@@ -4,14 +4,16 @@ Knows path patterns and JSON's outer grammar; which paths hold secrets is said i
 Bodies are taken for UTF-8.
 """
 
+import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 REDACTED = "[redacted]"
 _REPLACEMENT = json.dumps(REDACTED).encode()
+_HASH = re.compile(rb'"sha256:[0-9a-f]{64}"')
 
 _INDEX: Final = "[*]"
 _ANY: Final = "**"
@@ -69,22 +71,24 @@ def redact(body: bytes, patterns: Sequence[str]) -> bytes:
     return compile_patterns(patterns)(body)
 
 
-def compile_patterns(patterns: Iterable[str]) -> "Redactor":
+def compile_patterns(patterns: Iterable[str], *, hashed: bool = False) -> "Redactor":
     """A function from body to body for these patterns; ValueError names the pattern that cannot be read.
 
     A pattern is a path with dots: a segment is a glob on the key (`*` and `?`, ASCII letters in any case),
     `[*]` any index of a list, `**` any number of keys and indices: `call.access_token`, `**.*token*`,
     `transcript[*].tool_calls[*].headers`. Null stays null, it tells nothing.
     A body that is not JSON is searched for the last key of each pattern, wherever it stands.
+    `hashed`: the hash of a value stands in its place, `sha256:<64 hex digits>`, so that a change of it shows.
     """
-    return Redactor(tuple(_parse(pattern) for pattern in patterns))
+    return Redactor(tuple(_parse(pattern) for pattern in patterns), _hash_of if hashed else _nothing_of)
 
 
 class Redactor:
     """Compiled patterns, to be kept by whoever redacts often; safe to share between threads."""
 
-    def __init__(self, paths: Sequence[_Path]) -> None:
+    def __init__(self, paths: Sequence[_Path], replace: "_Replace") -> None:
         self._paths = paths
+        self._replace = replace
         self._last_keys = [_last_key(path) for path in paths]
         self._needles = [_needle(key) for key in self._last_keys]
 
@@ -95,7 +99,7 @@ class Redactor:
         spans = _spans_by_path(body, _Automaton(self._paths)) if _is_utf8(body) else None
         if spans is None:
             spans = list(_spans_by_name(body, self._last_keys))
-        return _replaced(body, spans)
+        return _replaced(body, spans, self._replace)
 
     def _may_match(self, body: bytes) -> bool:
         """Most bodies hold no secret: a few substring searches spare them the walk."""
@@ -113,14 +117,33 @@ def _is_utf8(body: bytes) -> bool:
     return True
 
 
-def _replaced(body: bytes, spans: Iterable[_Span]) -> bytes:
+_Replace = Callable[[bytes], bytes]
+
+
+def _replaced(body: bytes, spans: Iterable[_Span], replace: _Replace) -> bytes:
     pieces: list[bytes] = []
     done = 0
     for start, end in spans:
         if body[start:end] not in (b"null", _REPLACEMENT):
-            pieces += (body[done:start], _REPLACEMENT)
+            pieces += (body[done:start], replace(body[start:end]))
             done = end
     return b"".join((*pieces, body[done:])) if pieces else body
+
+
+def _nothing_of(value: bytes) -> bytes:
+    return _REPLACEMENT
+
+
+def _hash_of(value: bytes) -> bytes:
+    """Of a text its characters are hashed, however they were escaped; a hash stays as it is."""
+    if _HASH.fullmatch(value):
+        return value
+    try:
+        told = json.loads(value, strict=False)
+    except ValueError:
+        told = None
+    plain = told.encode("utf-8", "surrogatepass") if isinstance(told, str) else value
+    return json.dumps(f"sha256:{hashlib.sha256(plain).hexdigest()}").encode()
 
 
 # --- patterns --------------------------------------------------------------------------------------

@@ -1,9 +1,8 @@
-"""The rules of a mapping made ready to run for one kind of event: those that apply, their paths, conditions, transforms.
-
-A value's target has a type; `fit` gives the value in the normal form of that type.
+"""The rules of a mapping made ready to run, for one kind of event or for the whole call: those that apply, with their
+paths, conditions and transforms, and `fit`, which gives a value in the normal form of its target's type.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ from apps.providers.engine import transforms
 from apps.providers.engine.conditions import Test
 from apps.providers.engine.errors import TransformError
 from apps.providers.engine.sources import Sources
-from apps.providers.engine.spec import ARTIFACT_TARGETS, EventSpec, MappingSpec, RuleSpec
+from apps.providers.engine.spec import ARTIFACT_TARGETS, EventSpec, MappingSpec, RuleSpec, reads_call
 from vcp.models import field_shape
 from vcp.shape import Shape
 
@@ -43,19 +42,14 @@ class Rule:
     fit: Fit | None
 
 
-class EventPlan:
-    """All that one kind of event needs. Rules of one target stand together, in their order."""
+class Plan:
+    """Rules ready to run, with their sources. Rules of one target stand together, in their order."""
 
-    def __init__(self, event: EventSpec, name: str, spec: MappingSpec) -> None:
-        self.event = event
+    def __init__(self, rules: Iterable[tuple[int, RuleSpec]]) -> None:
         self.sources = Sources()
-        self.required = [(path, self.sources.slot(path)) for path in event.required]
-        paths = dict.fromkeys(path for decision in spec.decisions for path in sorted(decision.paths()))
-        self.facts = [(path, self.sources.slot(path)) for path in paths]
         grouped: dict[str, list[Rule]] = {}
-        for number, rule in enumerate(spec.rules):
-            if rule.applies_to(name):
-                grouped.setdefault(rule.target, []).append(self._compiled(number, rule))
+        for number, rule in rules:
+            grouped.setdefault(rule.target, []).append(self._compiled(number, rule))
         self.targets = list(grouped.items())
 
     def _compiled(self, number: int, rule: RuleSpec) -> Rule:
@@ -70,6 +64,24 @@ class EventPlan:
             convert=transform.__call__,
             fit=_compile_fit(rule.target, transform),
         )
+
+
+class EventPlan(Plan):
+    """All that one kind of event needs."""
+
+    def __init__(self, event: EventSpec, name: str, spec: MappingSpec) -> None:
+        super().__init__((n, rule) for n, rule in enumerate(spec.rules) if not rule.of_call and rule.applies_to(name))
+        self.event = event
+        self.required = [(path, self.sources.slot(path)) for path in event.required]
+        paths = dict.fromkeys(path for decision in spec.decisions for path in sorted(decision.paths()))
+        self.facts = [(path, self.sources.slot(path)) for path in paths if not reads_call(path)]
+
+
+class CallPlan(Plan):
+    """The rules that read the whole call."""
+
+    def __init__(self, spec: MappingSpec) -> None:
+        super().__init__((number, rule) for number, rule in enumerate(spec.rules) if rule.of_call)
 
 
 def _compile_fit(target: str, transform: transforms.Transform) -> Fit | None:

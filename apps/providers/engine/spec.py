@@ -17,10 +17,12 @@ from pydantic import (
     model_validator,
 )
 
+from apps.providers.engine import conversation as conversation  # registers its transforms
 from apps.providers.engine import transforms
 from apps.providers.engine.conditions import Condition, Decision
 from apps.providers.engine.errors import PathError
-from apps.providers.engine.paths import compile_path
+from apps.providers.engine.paths import compile_path, first_key
+from apps.providers.engine.prices import EstimateSpec, PriceSpec, first_overlap
 from apps.providers.engine.redact import compile_patterns
 from apps.providers.engine.signatures import Scheme
 from vcp.models import field_type
@@ -46,6 +48,8 @@ EventKind = Literal[
 # Targets beside the VCP schema: large parts that are stored on their own and referred to by the message.
 ARTIFACT_TARGETS = {"transcript": "artifacts.transcript_ref"}
 UNKNOWN_EVENT = "unknown"
+# Where the call document, which the fold makes of all events of a call, has what was collected from them.
+COLLECTED = "collected"
 
 
 def _valid_path(path: str) -> str:
@@ -74,8 +78,26 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def reads_call(path: str) -> bool:
+    """The path is one into the call document, not into a payload."""
+    return first_key(path)[:1] == [COLLECTED]
+
+
+def _check_transform(name: str, args: dict[str, Any]) -> None:
+    if name not in transforms.REGISTRY:
+        known = ", ".join(sorted(transforms.REGISTRY))
+        raise ValueError(f"transform {name!r} does not exist; there are: {known}")
+    try:
+        transforms.build(name, args)
+    except ValidationError as error:
+        raise ValueError(f"args of transform {name!r}: {first_problem(error)}") from error
+
+
 class RuleSpec(Strict):
-    """One source path to one target path. Rules of one target are tried in their order; the first that yields wins."""
+    """One source path to one target path. Rules of one target are tried in their order; the first that yields wins.
+
+    A source below `collected` is read from the call document when the call is folded; so are the paths of its `when`.
+    """
 
     source: Path
     target: Target
@@ -91,15 +113,15 @@ class RuleSpec(Strict):
 
     @model_validator(mode="after")
     def _transform_fits(self) -> "RuleSpec":
-        if self.transform not in transforms.REGISTRY:
-            known = ", ".join(sorted(transforms.REGISTRY))
-            raise ValueError(f"transform {self.transform!r} does not exist; there are: {known}")
-        try:
-            transforms.build(self.transform, self.args)
-        except ValidationError as error:
-            raise ValueError(f"args of transform {self.transform!r}: {first_problem(error)}") from error
+        _check_transform(self.transform, self.args)
         _check_value(self.target, self.default, "default")
+        if self.of_call and (self.required or self.keep or self.event != "*"):
+            raise ValueError(f"source {self.source!r} is read from the whole call: no event, required or keep fits it")
         return self
+
+    @property
+    def of_call(self) -> bool:
+        return reads_call(self.source)
 
     def applies_to(self, event: str) -> bool:
         return self.event == "*" or self.event == event or fnmatchcase(event, self.event)
@@ -145,21 +167,27 @@ class ReadSpec(Strict):
     event: tuple[Path, ...] = ()
     classify: tuple[NamedEvent, ...] = ()
     call_id: tuple[Path, ...] = ()
+    # Other ids of the same call: an event that knows the call under one of them alone belongs to it as well.
+    also_known_as: tuple[Path, ...] = ()
     # The provider's clock of the event, as Unix times or ISO texts.
     occurred_at: tuple[Path, ...] = ()
     # Old names of top-level members: read as the new one where that is missing, else left out.
     aliases: dict[str, str] = Field(default_factory=dict)
 
-    @field_validator("event", "call_id", "occurred_at", mode="before")
+    @field_validator("event", "call_id", "also_known_as", "occurred_at", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
 
 
 class RedactSpec(Strict):
-    """Patterns of payload paths whose values are never stored; `when` limits them to payloads that meet it."""
+    """Patterns of payload paths whose values are never stored; `when` limits them to payloads that meet it.
+
+    `hashed`: the SHA-256 of a text stands in its place, so that a change of it shows.
+    """
 
     paths: tuple[str, ...] = Field(min_length=1)
+    hashed: bool = False
     when: dict[Path, Condition] = Field(default_factory=dict)
     why: str = ""
 
@@ -178,6 +206,46 @@ class LeftoverSpec(Strict):
     drop: tuple[Path, ...] = ()
 
 
+class FieldSpec(Strict):
+    """How a field of a collected item is read: the first path that tells, and how its value changes."""
+
+    path: tuple[Path, ...] = Field(min_length=1)
+    transform: str = "same"
+    args: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, data: Any) -> Any:
+        whole = data if isinstance(data, dict) else {"path": data}
+        return {**whole, "path": [whole["path"]]} if isinstance(whole.get("path"), str) else whole
+
+    @model_validator(mode="after")
+    def _transform_fits(self) -> "FieldSpec":
+        _check_transform(self.transform, self.args)
+        return self
+
+
+class CollectionSpec(Strict):
+    """A list that grows over the events of a call: each brings items, and the same item counts once.
+
+    `source` is a list, or a single object, in the payload; `where` looks at an item as it came, `fields` says what is
+    kept of it (all, if empty). `key` and `order_by` look at what is kept: what makes an item the same (the first path
+    that tells; else the whole content), and the order.
+    """
+
+    name: Slug
+    source: Path
+    where: dict[Path, Condition] = Field(default_factory=dict)
+    fields: dict[str, FieldSpec] = Field(default_factory=dict)
+    key: tuple[Path, ...] = ()
+    order_by: tuple[Path, ...] = ()
+
+    @field_validator("key", "order_by", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
 class MappingSpec(Strict):
     """All that turns a payload of one provider into a part of a message; what a MappingVersion holds.
 
@@ -187,8 +255,11 @@ class MappingSpec(Strict):
     format: Literal["rules", "vcp"] = "rules"
     read: ReadSpec = Field(default_factory=ReadSpec)
     events: tuple[EventSpec, ...] = ()
+    collections: tuple[CollectionSpec, ...] = ()
     rules: tuple[RuleSpec, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    # What calls cost by the price list, of providers that bill usage and tell no money. A total needs the first.
+    estimates: tuple[EstimateSpec, ...] = ()
     redact: tuple[RedactSpec, ...] = ()
     leftovers: LeftoverSpec = Field(default_factory=LeftoverSpec)
     # The end is start plus duration where the provider sends no end time of its own.
@@ -212,7 +283,22 @@ class MappingSpec(Strict):
             raise ValueError(f"events: {sorted(double)[0]!r} stands in the table twice")
         if self.format == "rules" and any(event.opens_call for event in self.events) and not self.read.call_id:
             raise ValueError("read.call_id: an event opens calls, so say where the call's id is")
+        self._check_collections()
         return self
+
+    def _check_collections(self) -> None:
+        names = [collection.name for collection in self.collections]
+        double = {name for name in names if names.count(name) > 1}
+        if double:
+            raise ValueError(f"collections: {sorted(double)[0]!r} stands there twice")
+        paths = [path for rule in self.rules if rule.of_call for path in (rule.source, *rule.when)]
+        paths += [path for decision in self.decisions for path in decision.paths() if reads_call(path)]
+        paths += [estimate.rows for estimate in self.estimates]
+        for path in paths:
+            # Of a JSONPath with several names at once only the beginning can be told.
+            strange = [key for key in first_key(path)[1:2] if key not in names]
+            if strange or not reads_call(path):
+                raise ValueError(f"path {path!r} names no collection; there are: {', '.join(names) or 'none'}")
 
     def event_spec(self, name: str) -> EventSpec:
         """The row for an event's name: the exact one, else the first glob; a name in no row is stored."""
@@ -275,6 +361,16 @@ class ProviderSpec(Strict):
     setup: SetupSpec = Field(default_factory=SetupSpec)
     auth: Scheme
     mapping: MappingSpec
+    # What its models cost, for providers that tell usage but no money.
+    prices: tuple[PriceSpec, ...] = ()
+
+    @field_validator("prices")
+    @classmethod
+    def _one_price_a_day(cls, prices: tuple[PriceSpec, ...]) -> tuple[PriceSpec, ...]:
+        problem = first_overlap(prices)
+        if problem:
+            raise ValueError(problem)
+        return prices
 
 
 def first_problem(error: ValidationError) -> str:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, DecimalException, InvalidOperation
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Literal
 from urllib.parse import unquote
 
@@ -395,7 +395,7 @@ class Rows(Transform):
     def _row(self, row: Json) -> dict[str, Json]:
         told: dict[str, Json] = {}
         for name, key, get in self._fields:
-            # Most fields are keys of the row, and most rows have few of them: the absent ones must cost next to nothing.
+            # Most fields are keys, and a row has few of them: the absent ones must cost next to nothing.
             value = row.get(key) if get is None else get(row)
             if value is not None and value is not MISSING and not says_nothing(value):
                 told[name] = value
@@ -416,6 +416,12 @@ def _single_key(paths: str | tuple[str, ...]) -> tuple[str, Getter | None]:
     return (keys[0], None) if keys and len(keys) == 1 else ("", compile_first(paths))
 
 
+def first_told(paths: str | tuple[str, ...], row: Json) -> Json:
+    """The value at the first of the paths that has one in this row, else MISSING."""
+    return compile_first(paths)(row)
+
+
+@lru_cache(maxsize=1024)
 def compile_first(paths: str | tuple[str, ...]) -> Getter:
     """A function from a row to the value at the first of the paths that has one there, else MISSING."""
     if isinstance(paths, str):
@@ -618,7 +624,9 @@ def _in_words(value: Json) -> str:
 
 
 _PHRASES = Phrases()
-_SIP_USER = re.compile(r"(?:sips?|tel):([^@;>]+)")
+_QUOTED_NAME = re.compile(r'"(?:[^"\\]|\\.)*"')
+_ADDRESS = re.compile(r"<([^>]*)>")
+_SIP_USER = re.compile(r"\s*(?:sips?|tel):([^@;>]+)", re.IGNORECASE)
 _DIGITS = re.compile(r"\+?\d+", re.ASCII)
 
 
@@ -629,7 +637,10 @@ class SipUser(Transform):
     name = "sip_user"
 
     def __call__(self, value: Json) -> Json:
-        found = _SIP_USER.search(value) if isinstance(value, str) else None
+        # The name before the address is the caller's own text, and may look like an address.
+        bare = _QUOTED_NAME.sub("", value) if isinstance(value, str) else ""
+        address = _ADDRESS.search(bare)
+        found = _SIP_USER.match(address.group(1) if address else bare)
         user = unquote(found.group(1)).strip() if found else ""
         return user if _DIGITS.fullmatch(user) else MISSING
 

@@ -1,14 +1,16 @@
 """The registry's snapshot: when it is renewed, which secrets count when, and that none is ever told."""
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from django.db import transaction
 
 from apps.providers import registry, vault
 from apps.providers.checks import check_registry
-from apps.providers.models import AuthConfig, Endpoint, MappingVersion, Provider, RegistryStamp, Secret
+from apps.providers.engine.prices import Rate
+from apps.providers.models import AuthConfig, Endpoint, MappingVersion, Price, Provider, RegistryStamp, Secret
 from apps.providers.publishing import draft_of, publish
 
 pytestmark = pytest.mark.django_db
@@ -42,6 +44,13 @@ def add_secret(
     secret.set_value(value)
     secret.save()
     return secret
+
+
+def add_price(usd="4", valid_from=date(2026, 3, 1), valid_until=None) -> Price:
+    provider = Provider.objects.get(slug="retell")
+    return Price.objects.create(
+        provider=provider, model="m-1", rate="text_in", usd=usd, valid_from=valid_from, valid_until=valid_until
+    )
 
 
 def values(slug="default", now=NOW, provider="retell"):
@@ -79,12 +88,27 @@ def test_a_snapshot_is_kept_while_nothing_changes(process, django_assert_num_que
         lambda: add_secret("another"),
         lambda: Secret.objects.all()[0].delete(),
         lambda: publish(draft_of(MappingVersion.objects.get(provider__slug="retell"))),
+        lambda: add_price(),
+        lambda: add_price().delete(),
     ],
 )
 def test_every_change_of_the_registry_raises_its_stamp(catalogue, change):
     before = RegistryStamp.objects.get().value
     change()
     assert RegistryStamp.objects.get().value > before
+
+
+def test_the_prices_of_a_model_are_those_of_the_day(catalogue):
+    add_price("4", valid_until=NOW.date())
+    add_price("3.5", valid_from=NOW.date())
+    registry.forget()
+    before = NOW - timedelta(seconds=1)
+    assert registry.rates("retell", "m-1", before) == {"text_in": Rate(Decimal(4))}
+    assert registry.rates("Retell", "m-1", NOW) == {"text_in": Rate(Decimal("3.5"))}
+    assert registry.rates("retell", "m-1", datetime(2026, 2, 28, tzinfo=UTC)) is None
+    assert registry.rates("retell", "m-2", NOW) is None
+    assert registry.rates("vcp", "m-1", NOW) is None
+    assert registry.rates("nobody", "m-1", NOW) is None
 
 
 def test_a_change_that_is_rolled_back_leaves_the_stamp(catalogue):
