@@ -75,20 +75,21 @@ _ENCODER: Final = json.JSONEncoder(
 def _prepared(value: Any) -> Any:
     """The value with whole floats as integers, the one common difference; raises _Rare for any other."""
     kind = type(value)
-    if kind is str:
+    if kind in _AS_THEY_ARE:
         return value
     if kind is dict:
         # Only ASCII keys sort alike by code points and by UTF-16 code units. Joining also finds keys that are no text.
         if not _join(value).isascii():
             raise _Rare
-        return {key: inner if type(inner) is str else _prepared(inner) for key, inner in value.items()}
+        return {key: inner if type(inner) in _AS_THEY_ARE else _prepared(inner) for key, inner in value.items()}
     if kind is list:
-        return [inner if type(inner) is str else _prepared(inner) for inner in value]
+        return [inner if type(inner) in _AS_THEY_ARE else _prepared(inner) for inner in value]
     if kind is float or kind is int:
         return _number_as_python_writes(value)
-    if value is None or kind is bool or kind is datetime:
-        return value
     raise _Rare
+
+
+_AS_THEY_ARE: Final = frozenset({str, bool, type(None), datetime})
 
 
 def _join(keys: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from apps.providers.engine.paths import Getter, compile_path, says_nothing
-from apps.providers.engine.words import compile_globs, fold_word
+from apps.providers.engine.words import Globs, fold_word
 
 Json = Any
 Scalar = str | bool | int | float
@@ -75,8 +75,8 @@ class Condition(BaseModel):
         is_word = _one_of(tuple(word for word in named if not says_nothing(word)))
         if not self.glob:
             return is_word
-        fits = compile_globs(self.glob)
-        return lambda value: is_word(value) or (isinstance(value, str) and fits(value.strip()))
+        globs = Globs(self.glob)
+        return lambda value: is_word(value) or (isinstance(value, str) and globs.match(value.strip()))
 
 
 def _all_of(parts: list[Test]) -> Test:

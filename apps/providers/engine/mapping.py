@@ -151,8 +151,7 @@ class Mapping:
         self._check_required(identity, plan, values)
         fragment, report = Fragment(), Report()
         self._fill_all(plan, values, fragment, report)
-        facts = ((path, plan.sources.at(slot, values)) for path, slot in plan.facts)
-        fragment.facts = {path: value for path, value in facts if value is not MISSING}
+        fragment.facts = plan.facts_in(values)
         fragment.data = self._leftovers.of(payload)
         found = {one.spec.name: one.collect(payload, report.warnings) for one in self._collections}
         fragment.collected = {name: items for name, items in found.items() if items}
@@ -163,6 +162,10 @@ class Mapping:
     def call_document(self, collected: Iterable[MappingType[str, Items]]) -> dict[str, Json]:
         """The call document from what the fragments of its events have collected."""
         return call_document(self._collections, collected)
+
+    def facts_of_call(self, document: dict[str, Json]) -> dict[str, Json]:
+        """What decision tables read of the whole call, by path."""
+        return self._call_plan.facts_in(self._call_plan.sources.read(document)) if self._call_plan.facts else {}
 
     def apply_to_call(self, document: dict[str, Json]) -> tuple[dict[str, Value], Report]:
         """Run the rules that read the whole call. What they make of it, by target."""

@@ -155,12 +155,15 @@ def put(target: dict[str, Json], path: str, value: Json) -> None:
 
     An object meets an object key by key, so a deeper target fills what a shallower one left open.
     """
-    keys = path.split(".")
-    for key in keys[:-1]:
+    *above, last = path.split(".")
+    for key in above:
         target = target.setdefault(key, {})
-        if not isinstance(target, dict):
+        if type(target) is not dict:
             return
-    fill(target, keys[-1], copied(value))
+    if type(value) is dict:
+        fill(target, last, copied(value))
+    elif target.get(last) is None:
+        target[last] = value
 
 
 def copied(value: Json) -> Json:

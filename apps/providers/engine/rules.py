@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from apps.providers.engine import transforms
 from apps.providers.engine.conditions import Test
 from apps.providers.engine.errors import TransformError
+from apps.providers.engine.paths import MISSING
 from apps.providers.engine.sources import Sources
 from apps.providers.engine.spec import ARTIFACT_TARGETS, EventSpec, MappingSpec, RuleSpec, reads_call
 from vcp.models import field_shape
@@ -51,6 +52,16 @@ class Plan:
         for number, rule in rules:
             grouped.setdefault(rule.target, []).append(self._compiled(number, rule))
         self.targets = list(grouped.items())
+        self.facts: list[tuple[str, int]] = []
+
+    def read_facts(self, paths: Iterable[str]) -> None:
+        """Have these paths read as well: decision tables look at them."""
+        self.facts = [(path, self.sources.slot(path)) for path in dict.fromkeys(paths)]
+
+    def facts_in(self, values: list[Json]) -> dict[str, Json]:
+        """What the payload with these values tells at the paths of `read_facts`."""
+        told = ((path, self.sources.at(slot, values)) for path, slot in self.facts)
+        return {path: value for path, value in told if value is not MISSING}
 
     def _compiled(self, number: int, rule: RuleSpec) -> Rule:
         transform = transforms.build(rule.transform, rule.args)
@@ -73,8 +84,7 @@ class EventPlan(Plan):
         super().__init__((n, rule) for n, rule in enumerate(spec.rules) if not rule.of_call and rule.applies_to(name))
         self.event = event
         self.required = [(path, self.sources.slot(path)) for path in event.required]
-        paths = dict.fromkeys(path for decision in spec.decisions for path in sorted(decision.paths()))
-        self.facts = [(path, self.sources.slot(path)) for path in paths if not reads_call(path)]
+        self.read_facts(path for path in _decision_paths(spec) if not reads_call(path))
 
 
 class CallPlan(Plan):
@@ -82,6 +92,11 @@ class CallPlan(Plan):
 
     def __init__(self, spec: MappingSpec) -> None:
         super().__init__((number, rule) for number, rule in enumerate(spec.rules) if rule.of_call)
+        self.read_facts(path for path in _decision_paths(spec) if reads_call(path))
+
+
+def _decision_paths(spec: MappingSpec) -> list[str]:
+    return [path for decision in spec.decisions for path in sorted(decision.paths())]
 
 
 def _compile_fit(target: str, transform: transforms.Transform) -> Fit | None:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from apps.providers.engine.conditions import Condition, compile_when
 from apps.providers.engine.errors import PathError, TransformError
 from apps.providers.engine.paths import MISSING, Getter, compile_path, fill, plain_keys, says_nothing
-from apps.providers.engine.words import WordTable, compile_globs
+from apps.providers.engine.words import Globs, WordTable
 from vcp.scalars import JsonValue
 from vcp.scalars import Text as VcpText
 from vcp.shape import Shape
@@ -169,10 +169,13 @@ class Epoch(Transform):
         return place.kind == "timestamp"
 
     def __call__(self, value: Json) -> Json:
-        if type(value) is int and _FIRST_MS <= value < _END_MS and self.unit != "s":
-            # The commonest by far, and exact without decimals: whole milliseconds.
-            moment = _NAIVE_EPOCH + timedelta(milliseconds=value)
-            return moment.isoformat(timespec="milliseconds") + "Z"
+        if type(value) is int:
+            # Whole numbers are the commonest by far, and exact without decimals. As seconds those of 2001 to 2100 are
+            # below MS_FROM, as milliseconds above it: `auto` may try one after the other.
+            if self.unit != "s" and _FIRST_MS <= value < _END_MS:
+                return _written_ms(value)
+            if self.unit != "ms" and _FIRST_MS <= value * 1000 < _END_MS:
+                return _written_ms(value * 1000)
         number = to_decimal(value)
         in_ms = self.unit == "ms" or (self.unit == "auto" and number >= MS_FROM)
         microseconds = int((number * (1000 if in_ms else 1_000_000)).to_integral_value(ROUND_HALF_UP))
@@ -180,6 +183,10 @@ class Epoch(Transform):
         if not _FIRST_US <= microseconds < _END_US:
             raise TransformError(f"a Unix time between 2001 and 2100 in {'ms' if in_ms else 's'}", value)
         return to_iso(EPOCH + timedelta(microseconds=microseconds))
+
+
+def _written_ms(milliseconds: int) -> str:
+    return (_NAIVE_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(timespec="milliseconds") + "Z"
 
 
 @register
@@ -706,16 +713,16 @@ class Members(Transform):
         return _named_like(self._names, value) or MISSING
 
     @cached_property
-    def _names(self) -> Callable[[str], bool]:
-        return compile_globs(self.names)
+    def _names(self) -> Globs:
+        return Globs(self.names)
 
     @cached_property
-    def _needs(self) -> Callable[[str], bool]:
-        return compile_globs(self.needs)
+    def _needs(self) -> Globs:
+        return Globs(self.needs)
 
 
-def _named_like(fits: Callable[[str], bool], members: dict[str, Json]) -> dict[str, Json]:
-    return {name: inner for name, inner in members.items() if fits(name) and not says_nothing(inner)}
+def _named_like(globs: Globs, members: dict[str, Json]) -> dict[str, Json]:
+    return {name: members[name] for name in globs.among(members) if not says_nothing(members[name])}
 
 
 class Gain(BaseModel):

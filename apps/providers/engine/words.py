@@ -4,7 +4,7 @@ Whole words only, never substrings: reading `unsuccessful` as `success` is a mis
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from fnmatch import translate
 from functools import cached_property, lru_cache
 from typing import Any
@@ -24,15 +24,23 @@ KEPT_ANSWERS = 1024
 _LONGEST_KEPT = 100
 
 
-def compile_globs(globs: Iterable[str]) -> Callable[[str], bool]:
-    """Whether a text matches one of the globs, whatever its case."""
-    match = re.compile("|".join(translate(glob.lower()) for glob in globs) or r"(?!)").match
+class Globs:
+    """Some globs as one pattern: a text matches when it matches one of them, whatever its case."""
 
-    def matches(text: str) -> bool:
-        return match(text.lower()) is not None
+    def __init__(self, globs: Iterable[str]) -> None:
+        self._match = re.compile("|".join(translate(glob.lower()) for glob in globs) or r"(?!)").match
+        self._kept = lru_cache(KEPT_ANSWERS)(self._look)
 
-    kept = lru_cache(KEPT_ANSWERS)(matches)
-    return lambda text: kept(text) if len(text) <= _LONGEST_KEPT else matches(text)
+    def _look(self, text: str) -> bool:
+        return self._match(text.lower()) is not None
+
+    def match(self, text: str) -> bool:
+        return self._kept(text) if len(text) <= _LONGEST_KEPT else self._look(text)
+
+    def among(self, names: Collection[str]) -> list[str]:
+        """Those of the names that match, in their order."""
+        look = self._kept if max(map(len, names), default=0) <= _LONGEST_KEPT else self._look
+        return list(filter(look, names))
 
 
 class WordTable(BaseModel):
