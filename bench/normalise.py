@@ -29,9 +29,10 @@ from apps.ingest import messages  # noqa: E402
 from apps.ingest.models import CallKey, InboundEvent, Message  # noqa: E402
 from apps.ingest.reading import Reading, fold_event, read, stored_report, take_out_artifacts  # noqa: E402
 from apps.providers import catalog  # noqa: E402
-from apps.providers.engine.fold import fold  # noqa: E402
+from apps.providers.engine.fold import Context, fold  # noqa: E402
 from apps.providers.engine.mapping import Mapping  # noqa: E402
 from apps.providers.engine.payload import parse  # noqa: E402
+from apps.providers.engine.prices import PriceList  # noqa: E402
 from bench.payloads import payload_of  # noqa: E402
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -56,8 +57,14 @@ class Case:
         return InboundEvent(provider=self.slug, body=self.body, body_sha256=digest, received_at=NOW)
 
     @cached_property
-    def key(self) -> CallKey:
-        return CallKey(provider=self.reading.provider, environment="live", call_id=self.reading.call_id)
+    def context(self) -> Context:
+        key = CallKey(provider=self.reading.provider, environment="live", call_id=self.reading.call_id)
+        prices = PriceList(row for price in catalog.load(self.slug).prices for row in price.rows())
+        # The catalogue's prices instead of the database's.
+        return replace(
+            messages.context(key, self.slug),
+            prices=lambda model, at_iso: prices.at(model, datetime.fromisoformat(at_iso)),
+        )
 
     @cached_property
     def stored(self) -> Message:
@@ -86,14 +93,14 @@ class Case:
         return read(self.row, self.mapping)
 
     def message(self) -> Any:
-        return message_of(self.row, self.reading, self.mapping, self.key, self.stored)
+        return message_of(self.row, self.reading, self)
 
     def whole(self) -> Any:
         row, reading = self.row, self.read()
         note(row, reading)
         as_stored(InboundEvent, "fragment", row.fragment)
         as_stored(InboundEvent, "report", row.report)
-        return message_of(row, reading, self.mapping, self.key, self.stored)
+        return message_of(row, reading, self)
 
 
 def note(row: InboundEvent, reading: Reading) -> None:
@@ -105,15 +112,15 @@ def note(row: InboundEvent, reading: Reading) -> None:
     row.fragment, row.report = reading.fragment.to_json(), stored_report(reading.report)
 
 
-def message_of(row: InboundEvent, reading: Reading, mapping: Mapping, key: CallKey, stored: Message) -> Any:
+def message_of(row: InboundEvent, reading: Reading, case: Case) -> Any:
     """The stored text of the message that this event makes alone: folded, validated, sealed, its columns read off."""
-    folded = fold([fold_event(row, reading.fragment)], mapping, messages.context(key, reading.provider))
+    folded = fold([fold_event(row, reading.fragment)], case.mapping, case.context)
     assert folded is not None  # noqa: S101 - bench.payloads takes samples that make a message alone
     built = messages.build(folded, [], NOW)
-    stored.content_digest = ""  # else it would be found unchanged
     assert built.message is not None, built.errors  # noqa: S101
-    messages.fill(stored, built.message, folded, NOW, 1.0)
-    return as_stored(Message, "vcp", stored.vcp)
+    case.stored.content_digest = ""  # else it would be found unchanged
+    messages.fill(case.stored, built.message, folded, NOW, 1.0)
+    return as_stored(Message, "vcp", case.stored.vcp)
 
 
 def as_stored(model: type[InboundEvent | Message], name: str, value: Any) -> Any:
