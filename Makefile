@@ -9,13 +9,14 @@ TEST_STAMP := .venv/.installed-dev
 JOBS ?= 2
 # The type checker reads the settings; no key of this machine is needed for that.
 TYPECHECK_ENV := SERVICE_ENV=test SECRET_KEY=none FIELD_ENCRYPTION_KEYS=t1:none PSEUDONYM_KEY=t1:none
+BENCH_ENV := SERVICE_ENV=test SECRET_KEY=none FIELD_ENCRYPTION_KEYS=t1:none PSEUDONYM_KEY=t1:known-to-every-reader
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-sqlite test-postgres image-steps browser lint typecheck clean
+.PHONY: help install run demo test test-sqlite test-postgres image-steps browser lint typecheck bench-normalise clean
 .NOTPARALLEL:
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(RUN_STAMP) ## Make .venv and install what the service needs
 
@@ -44,7 +45,10 @@ lint: $(TEST_STAMP) ## Check style and format
 	$(PY) -m ruff format --check .
 
 typecheck: $(TEST_STAMP) ## Check types
-	$(TYPECHECK_ENV) $(PY) -m mypy vcp apps voicelens
+	$(TYPECHECK_ENV) $(PY) -m mypy vcp apps voicelens bench
+
+bench-normalise: $(RUN_STAMP) ## Measure how many deliveries a second one core normalises
+	@$(BENCH_ENV) $(PY) -m bench.normalise
 
 clean: ## Remove .venv and caches; data and .env stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov

@@ -341,10 +341,15 @@ def field_type(path: str) -> TypeAdapter[Any] | None:
     field's adapter does not take null. Below a free-form object any JSON value is taken. Elements of
     lists have no path of their own.
     """
-    place = find(_PAYLOAD_SHAPE, path)
+    place = field_shape(path)
     return place.adapter if place is not None else None
 
 
 def field_paths() -> list[str]:
     """Every field below `vcp_payload` as `field_type` takes it; `*` stands for each key of a map."""
     return list(paths(_PAYLOAD_SHAPE))
+
+
+def field_shape(path: str) -> Shape | None:
+    """The place of such a path in the schema: its type, its adapter, and a quick test of values; else None."""
+    return find(_PAYLOAD_SHAPE, path)

@@ -5,7 +5,7 @@ Knows nothing of any single field; `vcp.models` says which models there are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from pydantic import BaseModel, TypeAdapter
 
+from vcp.normal import normal_test
 from vcp.scalars import JsonObject, JsonValue, Path
 
 Kind = Literal["model", "map", "list", "free", "timestamp", "value"]
@@ -42,8 +43,20 @@ class Shape:
         return TypeAdapter(self.hint)
 
     @cached_property
+    def is_normal(self) -> Callable[[Any], bool]:
+        """True only for values that `adapter` would take and give back unchanged; quick."""
+        return normal_test(self.hint)
+
+    @cached_property
     def _positions(self) -> Mapping[str, int]:
         return {name: position for position, name in enumerate(self.fields)}
+
+    @cached_property
+    def layered(self) -> bool:
+        """Whether a timestamp or an unknown field can stand here or below."""
+        if self.kind in ("model", "timestamp"):
+            return True
+        return self.item is not None and self.item.layered
 
     def wire_name(self, key: str) -> str:
         """The name a key is written under: `from` for `from_`, any other key as it is."""

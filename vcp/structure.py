@@ -110,6 +110,7 @@ def lenient_readings(raw: Any, root: Shape) -> list[Finding]:
 
 
 def _look_below(raw: Any, place: Shape, path: Path, found: list[Finding]) -> None:
+    """Only for places that are `layered`: all others were read as they are."""
     if place.kind == "timestamp":
         if _lacks_offset(raw):
             found.append(Finding("S9", path, "timestamp has no offset", "RFC 3339 text with offset"))
@@ -118,7 +119,7 @@ def _look_below(raw: Any, place: Shape, path: Path, found: list[Finding]) -> Non
     else:
         for key, value in _members(raw, place):
             child = place.child(key)
-            if child is not None:
+            if child is not None and child.layered:
                 _look_below(value, child, (*path, key), found)
 
 
@@ -129,12 +130,13 @@ def _members(raw: Any, place: Shape) -> Iterable[tuple[str | int, Any]]:
 
 
 def _look_at_fields(raw: dict[Any, Any], place: Shape, path: Path, found: list[Finding]) -> None:
+    fields, synonyms = place.fields, place.synonyms
     for key, value in raw.items():
-        name = place.wire_name(key)
-        child = place.fields.get(name)
+        name = synonyms.get(key, key)
+        child = fields.get(name)
         if child is None or (name != key and raw.get(name) is not None):
             found.append(Finding("S8", (*path, str(key)), "the schema has no such field; it is kept"))
-        elif child.kind != "value" and child.kind != "free":
+        elif child.layered:
             _look_below(value, child, (*path, name), found)
 
 
@@ -142,5 +144,5 @@ def _lacks_offset(raw: Any) -> bool:
     if isinstance(raw, datetime):
         return raw.tzinfo is None
     if isinstance(raw, str):
-        return not _OFFSET.search(raw)
+        return not raw.endswith("Z") and not _OFFSET.search(raw)
     return isinstance(raw, (int, float)) and not isinstance(raw, bool)

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import models
 
 from apps.ingest.ids import artifact_ref
-from apps.ingest.stored_json import StoredJSON
+from apps.ingest.stored_json import StoredJSON, StoredJSONField
 from apps.providers.models import Endpoint, Environment, MappingVersion
 
 
@@ -74,8 +74,8 @@ class InboundEvent(models.Model):
     opens_call = models.BooleanField(default=False)
     proves = models.CharField(max_length=12, blank=True)
     occurred_at = models.CharField(max_length=32, blank=True, help_text="The provider's clock, ISO 8601.")
-    fragment = models.JSONField(null=True, decoder=StoredJSON)
-    report = models.JSONField(null=True)
+    fragment = StoredJSONField(null=True, decoder=StoredJSON)
+    report = StoredJSONField(null=True)
     mapping_version = models.ForeignKey(MappingVersion, models.PROTECT, null=True, related_name="+")
 
     error_code = models.CharField(max_length=20, blank=True)
@@ -156,7 +156,7 @@ class Message(models.Model):
     account = models.CharField(max_length=50)
     environment = models.CharField(max_length=10, choices=Environment)
     vcp_version = models.CharField(max_length=10, default="0.5")
-    vcp = models.JSONField(help_text="The whole message.")
+    vcp = StoredJSONField(help_text="The whole message.")
     content_digest = models.CharField(max_length=64, help_text="Of the message without processing times and checksum.")
     stage = models.CharField(max_length=12, choices=Stage)
     mapping_version = models.ForeignKey(MappingVersion, models.PROTECT, null=True, related_name="+")
@@ -209,7 +209,7 @@ class Artifact(models.Model):
     id = models.UUIDField(primary_key=True, editable=False)
     call_key = models.ForeignKey(CallKey, models.CASCADE, related_name="artifacts")
     kind = models.CharField(max_length=20)
-    content = models.JSONField(null=True)
+    content = StoredJSONField(null=True)
     file = models.ForeignKey(StoredFile, models.PROTECT, null=True, related_name="artifacts")
     created_at = models.DateTimeField(auto_now_add=True)
 

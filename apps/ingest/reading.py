@@ -61,7 +61,7 @@ def read(row: InboundEvent, mapping: Mapping) -> Reading:
     if reading.disposition != "map":
         return reading
     try:
-        _, reading.fragment, reading.report = mapping.apply(payload)
+        _, reading.fragment, reading.report = mapping.apply(payload, identity)
     except MappingError as error:
         reading.failure = Failure(error.code, error.message, error.path, error.rule)
         return reading

@@ -1,6 +1,6 @@
-"""How each rule of a mapping fared on one delivery of a trial, with the value it read and the value it gave."""
+"""How each rule of a mapping fared on a delivery of a trial, or on the whole call: what it read and what it gave."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -10,8 +10,8 @@ from apps.ingest.trial import CaseResult, Trial
 from apps.providers.comparing import Field, changed_fields
 from apps.providers.engine.conditions import holds
 from apps.providers.engine.errors import PayloadError
-from apps.providers.engine.mapping import Mapping
-from apps.providers.engine.paths import MISSING
+from apps.providers.engine.mapping import Mapping, Report, Value
+from apps.providers.engine.paths import MISSING, compile_path
 from apps.providers.engine.payload import parse
 from apps.providers.engine.spec import ARTIFACT_TARGETS, UNKNOWN_EVENT, RuleSpec
 
@@ -50,15 +50,33 @@ def rule_rows(result: CaseResult, mapping: Mapping) -> list[RuleRow]:
     return [
         _row(number, rule, result, values, mapping.source(number, payload), payload)
         for number, rule in enumerate(mapping.spec.rules)
-        if rule.applies_to(result.reading.event)
+        if not rule.of_call and rule.applies_to(result.reading.event)
     ]
+
+
+def rule_rows_of_call(results: Iterable[CaseResult], mapping: Mapping) -> list[RuleRow]:
+    """The rules that read the whole call, on what these deliveries tell of it together."""
+    rules = [(number, rule) for number, rule in enumerate(mapping.spec.rules) if rule.of_call]
+    fragments = [result.reading.fragment for result in results if result.reading.fragment is not None]
+    if not rules or not fragments:
+        return []
+    document = mapping.call_document(fragment.collected for fragment in fragments)
+    told, report = mapping.apply_to_call(document)
+    values = {value.rule: value.value for value in told.values()}
+    rows = []
+    for number, rule in rules:
+        read = compile_path(rule.source)(document)
+        state, reason = _fared(number, rule, report, told, read)
+        state = ELSEWHERE if state == SILENT and not holds(rule.when, document) else state
+        rows.append(RuleRow(number, rule, state, read, values.get(number, MISSING), reason))
+    return rows
 
 
 def _values(result: CaseResult) -> dict[int | None, Json]:
     """What each rule gave; of a part that is kept apart the part itself, not the reference to it."""
     if result.reading.fragment is None:
         return {}
-    apart = {f"internal://artifacts/{key}": content for key, (_, content) in result.reading.artifacts.items()}
+    apart = {one.ref: one.content for one in result.reading.artifacts if one.content is not None}
     told = result.reading.fragment.values.values()
     return {value.rule: apart.get(str(value.value), value.value) for value in told}
 
@@ -66,18 +84,19 @@ def _values(result: CaseResult) -> dict[int | None, Json]:
 def _row(
     number: int, rule: RuleSpec, result: CaseResult, values: dict[int | None, Json], read: Json, payload: Json
 ) -> RuleRow:
-    state, reason = _fared(number, rule, result, read)
+    failure, fragment = result.reading.failure, result.reading.fragment
+    if failure is not None:
+        mine = failure.rule == rule.describe()
+        state, reason = (FAILED, failure.detail) if mine else (STOPPED, "")
+    else:
+        state, reason = _fared(number, rule, result.reading.report, fragment.values if fragment else {}, read)
     if state == SILENT and not holds(rule.when, payload):
         state = ELSEWHERE
     return RuleRow(number, rule, state, read, values.get(number, MISSING), reason)
 
 
-def _fared(number: int, rule: RuleSpec, result: CaseResult, read: Json) -> tuple[str, str]:
-    """(state, reason) as the report tells them."""
-    reading, report = result.reading, result.reading.report
-    if reading.failure is not None:
-        mine = reading.failure.rule == rule.describe()
-        return (FAILED, reading.failure.detail) if mine else (STOPPED, "")
+def _fared(number: int, rule: RuleSpec, report: Report, told: dict[str, Value], read: Json) -> tuple[str, str]:
+    """(state, reason) as the report and the values tell them."""
     unseen = next((f"the table does not know {item['word']!r}" for item in report.unseen
                    if item["source"] == rule.source and read is not MISSING), "")  # fmt: skip
     failed = next((item["error"] for item in report.failed if item["rule"] == number), "")
@@ -89,10 +108,9 @@ def _fared(number: int, rule: RuleSpec, result: CaseResult, read: Json) -> tuple
         return FAILED, failed
     if number in report.missing:
         return MISSED, ""
-    target = ARTIFACT_TARGETS.get(rule.target, rule.target)
-    told = reading.fragment.values.get(target) if reading.fragment else None
-    if told is not None and told.rule is not None and told.rule < number:
-        return NOT_NEEDED, f"rule {told.rule} told {rule.target}"
+    there = told.get(ARTIFACT_TARGETS.get(rule.target, rule.target))
+    if there is not None and there.rule is not None and there.rule < number:
+        return NOT_NEEDED, f"rule {there.rule} told {rule.target}"
     return (UNSEEN, unseen) if unseen else (SILENT, "")
 
 

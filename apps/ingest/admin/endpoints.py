@@ -21,7 +21,7 @@ from apps.providers.models import Endpoint
 
 @admin.register(Endpoint)
 class EndpointWithTrafficAdmin(EndpointAdmin):
-    actions_detail = ("recheck",)
+    actions_detail = (*EndpointAdmin.actions_detail, "recheck")
 
     def has_delete_permission(self, request: HttpRequest, obj: Endpoint | None = None) -> bool:
         # Its deliveries are kept (PROTECT); listing millions of them to say so helps nobody.

@@ -18,7 +18,7 @@ from unfold.decorators import action
 
 from apps.ingest import trial
 from apps.ingest.models import InboundEvent
-from apps.ingest.trial_rules import RuleRow, message_changes, payload_of, remarks, rule_rows
+from apps.ingest.trial_rules import RuleRow, message_changes, payload_of, remarks, rule_rows, rule_rows_of_call
 from apps.providers import publishing, registry
 from apps.providers.admin.base import found_or_404, page, pretty_json
 from apps.providers.admin.difference import shown_fields
@@ -173,6 +173,7 @@ def _shown(choice: Choice, version: MappingVersion, mapping: Mapping) -> dict[st
     context: dict[str, Any] = {
         "tried": result,
         "events": [_event(one, mapping) for one in result.cases],
+        "of_call": _table(rule_rows_of_call(result.cases, mapping)),
         "message": pretty_json(result.message) if result.message else "",
         "unseen": trial.merge_reports(result, mapping)["unseen"],
         "findings": [("error", "danger", error) for error in result.errors]
@@ -198,11 +199,16 @@ def _event(result: trial.CaseResult, mapping: Mapping) -> dict[str, Any]:
         "reading": reading,
         "remarks": remarks(result, mapping),
         "source": body if payload is MISSING else pretty_json(payload),
-        "rules": [_rule(row) for row in rows],
-        "counts": [(state, sum(row.state == state for row in rows)) for state in dict.fromkeys(r.state for r in rows)],
+        **_table(rows),
         "leftovers": pretty_json(reading.fragment.data) if reading.fragment and reading.fragment.data else "",
         "warnings": reading.report.warnings,
     }
+
+
+def _table(rows: list[RuleRow]) -> dict[str, Any]:
+    states = dict.fromkeys(row.state for row in rows)
+    counts = [(state, sum(row.state == state for row in rows)) for state in states]
+    return {"rules": [_rule(row) for row in rows], "counts": counts}
 
 
 def _rule(row: RuleRow) -> dict[str, Any]:

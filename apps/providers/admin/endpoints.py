@@ -136,7 +136,7 @@ class EndpointAdmin(TextColumns, ModelAdmin):
     list_select_related = ("provider",)
     search_fields = ("slug", "account", "provider__name")
     actions = None
-    actions_detail = ("switch_off", "switch_on")
+    actions_detail: tuple[str, ...] = ("switch_off", "switch_on")
     change_form_outer_before_template = "admin/providers/endpoint/card.html"
     warn_unsaved_form = True
 

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from apps.providers.engine import transforms
-from apps.providers.engine.conditions import holds
+from apps.providers.engine.conditions import compile_when
 from apps.providers.engine.errors import TransformError
 from apps.providers.engine.paths import MISSING, Getter, compile_path, says_nothing
 from apps.providers.engine.spec import COLLECTED, CollectionSpec, FieldSpec
@@ -29,6 +29,7 @@ class Collection:
     def __init__(self, spec: CollectionSpec) -> None:
         self.spec = spec
         self._source = compile_path(spec.source)
+        self._meets = compile_when(spec.where)
         self._fields = {name: _Field(field) for name, field in spec.fields.items()}
         self._key = [compile_path(path) for path in spec.key]
         self._order = [compile_path(path) for path in spec.order_by]
@@ -37,7 +38,7 @@ class Collection:
         """What this payload adds, by key. What cannot be read of an item is left out, with a warning."""
         found = self._source(payload)
         listed = found if isinstance(found, list) else [] if found is MISSING else [found]
-        kept = [self._kept(item, warnings) for item in listed if holds(self.spec.where, item)]
+        kept = [self._kept(item, warnings) for item in listed if self._meets(item)]
         return self._by_key((self._key_of(item), item) for item in kept if not says_nothing(item))
 
     def unite(self, parts: Iterable[Items]) -> list[Json]:

@@ -4,16 +4,17 @@ One form serves outcome tables, the naming of events, filters in lists and condi
 """
 
 from collections.abc import Callable, Mapping
-from fnmatch import fnmatchcase
-from typing import Any
+from functools import cached_property
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from apps.providers.engine.paths import compile_path, says_nothing
-from apps.providers.engine.words import fold_word
+from apps.providers.engine.paths import Getter, compile_path, says_nothing
+from apps.providers.engine.words import Globs, fold_word
 
 Json = Any
 Scalar = str | bool | int | float
+Test = Callable[[Json], bool]
 
 
 class Condition(BaseModel):
@@ -46,39 +47,89 @@ class Condition(BaseModel):
 
     def holds(self, value: Json) -> bool:
         """True when every part that is given holds; several parts of one condition must hold together."""
-        told = not says_nothing(value)
-        if self.present is not None and told != self.present:
-            return False
-        if self.names_words and not (told and self.knows(value)):
-            return False
-        if self.none_of and (not told or any(_same(value, word) for word in self.none_of)):
-            return False
-        return not self.contains or (told and any(_contains(value, part) for part in self.contains))
+        return self.test(value)
+
+    @cached_property
+    def test(self) -> Test:
+        """`holds` as a function, built once: conditions are asked many times for each payload."""
+        parts: list[Test] = []
+        if self.present is not None:
+            parts.append(_is_told if self.present else says_nothing)
+        if self.names_words:
+            parts.append(_all_of([_is_told, self.knows]) if self.glob else self.knows)
+        if self.none_of:
+            parts.append(_none_of(self.none_of))
+        if self.contains:
+            parts.append(_contains_any(self.contains))
+        return _all_of(parts)
 
     @property
     def names_words(self) -> bool:
         return self.equals is not None or bool(self.any_of) or bool(self.glob)
 
-    def knows(self, value: Json) -> bool:
-        """The value is one of the words or families named here."""
-        if any(_same(value, word) for word in (*self.any_of, *(() if self.equals is None else (self.equals,)))):
-            return True
-        return isinstance(value, str) and any(fnmatchcase(fold_word(value), glob.lower()) for glob in self.glob)
+    @cached_property
+    def knows(self) -> Test:
+        """Whether a value is one of the words or families named here."""
+        named = (*self.any_of, *(() if self.equals is None else (self.equals,)))
+        # Blank texts and redacted values are no words, even if somebody names them.
+        is_word = _one_of(tuple(word for word in named if not says_nothing(word)))
+        if not self.glob:
+            return is_word
+        globs = Globs(self.glob)
+        return lambda value: is_word(value) or (isinstance(value, str) and globs.match(value.strip()))
 
 
-def _same(value: Json, word: Scalar) -> bool:
-    return bool(_comparable(value) == _comparable(word))
+def _all_of(parts: list[Test]) -> Test:
+    if len(parts) == 1:
+        return parts[0]
+    if len(parts) == 2:
+        first, second = parts
+        return lambda value: first(value) and second(value)
+    return lambda value: all(part(value) for part in parts)
 
 
-def _comparable(value: Json) -> Json:
+def _is_told(value: Json) -> bool:
+    return not says_nothing(value)
+
+
+def _one_of(named: tuple[Scalar, ...]) -> Test:
     """Texts without case and outer blanks, and true as the text of it: some providers quote it. It is no 1 here."""
-    return str(value).lower() if isinstance(value, bool) else fold_word(value)
+    words = frozenset(_comparable(word) for word in named)
+
+    def is_one(value: Json) -> bool:
+        kind = type(value)
+        if kind is str:
+            return value.strip().lower() in words
+        # Lists and objects are no words, and cannot be looked up in a set.
+        return kind in _SCALARS and _comparable(value) in words
+
+    return is_one
 
 
-def _contains(value: Json, part: str) -> bool:
-    if isinstance(value, str):
-        return part.lower() in value.lower()
-    return isinstance(value, list | dict) and part in value
+_SCALARS = frozenset({bool, int, float})
+
+
+def _comparable(value: Scalar) -> Scalar:
+    return str(value).lower() if isinstance(value, bool) else cast("Scalar", fold_word(value))
+
+
+def _none_of(named: tuple[Scalar, ...]) -> Test:
+    is_one = _one_of(named)
+    return lambda value: not says_nothing(value) and not is_one(value)
+
+
+def _contains_any(parts: tuple[str, ...]) -> Test:
+    lowered = [part.lower() for part in parts]
+
+    def contains(value: Json) -> bool:
+        if says_nothing(value):
+            return False
+        if isinstance(value, str):
+            text = value.lower()
+            return any(part in text for part in lowered)
+        return isinstance(value, (list, dict)) and any(part in value for part in parts)
+
+    return contains
 
 
 When = Mapping[str, Condition]
@@ -86,7 +137,16 @@ When = Mapping[str, Condition]
 
 def holds(when: When, payload: Json) -> bool:
     """Every condition holds for the value at its path."""
-    return all(condition.holds(compile_path(path)(payload)) for path, condition in when.items())
+    return all(condition.test(compile_path(path)(payload)) for path, condition in when.items())
+
+
+def compile_when(when: When) -> Test:
+    """`holds` for these conditions as a function of the payload, for whoever asks often."""
+    return _all_of([_at(compile_path(path), condition.test) for path, condition in when.items()])
+
+
+def _at(get: Getter, test: Test) -> Test:
+    return lambda payload: test(get(payload))
 
 
 class Row(BaseModel):
@@ -115,11 +175,19 @@ class Decision(BaseModel):
         return {path for row in self.rows for path in row.when}
 
     def decide(self, read: Callable[[str], Json]) -> tuple[Json, bool]:
-        """(value or None, whether a row held); `read` gives the merged call's value at a path."""
-        for row in self.rows:
-            if all(condition.holds(read(path)) for path, condition in row.when.items()):
-                return row.value, True
+        """(value or None, whether a row held); `read` gives the merged call's value at a path, None or
+        MISSING where there is none."""
+        for value, tests in self._tests:
+            for path, test in tests:
+                if not test(read(path)):
+                    break
+            else:
+                return value, True
         return self.default, False
+
+    @cached_property
+    def _tests(self) -> list[tuple[Json, list[tuple[str, Test]]]]:
+        return [(row.value, [(path, condition.test) for path, condition in row.when.items()]) for row in self.rows]
 
     def unseen_word(self, read: Callable[[str], Json]) -> str | None:
         """The word at the vocabulary's path that no row names, if there is one."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from apps.providers.engine.conditions import Decision
 from apps.providers.engine.mapping import BELOW, DEFAULT, DERIVED, OBSERVED, Fragment, Mapping, Report, Value
-from apps.providers.engine.paths import MISSING, compile_path, copied, fill, put, says_nothing
+from apps.providers.engine.paths import copied, fill, put, says_nothing
 from apps.providers.engine.prices import EstimateSpec, Rates, estimate
 from apps.providers.engine.spec import (
     ARTIFACT_TARGETS,
@@ -23,7 +23,6 @@ from apps.providers.engine.spec import (
     RULE_TARGETS,
     STAGES,
     Stage,
-    reads_call,
 )
 from apps.providers.engine.transforms import to_iso
 from vcp.gap import perception_gap
@@ -158,6 +157,7 @@ class _Merged:
 
     def _read_document(self) -> None:
         """What the rules make of the whole call fills what no event told as strongly."""
+        self.facts |= self.mapping.facts_of_call(self.document)
         found, self.report = self.mapping.apply_to_call(self.document)
         self.unseen += self.report.unseen
         self.problems += [f"{failure['path']}: {failure['error']}" for failure in self.report.failed]
@@ -218,11 +218,8 @@ class _Merged:
         }
 
     def _decide(self, decision: Decision) -> None:
-        def read(path: str) -> Json:
-            return compile_path(path)(self.document) if reads_call(path) else self.facts.get(path, MISSING)
-
-        value, held = decision.decide(read)
-        word = decision.unseen_word(read)
+        value, held = decision.decide(self.facts.get)
+        word = decision.unseen_word(self.facts.get)
         if word is not None:
             self.unseen.append({"source": decision.vocabulary, "word": word[:100]})
         if decision.target not in self.values and value is not None:

@@ -4,45 +4,39 @@ A fragment is small JSON and is stored with the delivery. It outlives the raw bo
 again at any time from fragments alone.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from apps.providers.engine import transforms
 from apps.providers.engine.collect import Collection, Items, call_document
 from apps.providers.engine.conditions import holds
 from apps.providers.engine.errors import MappingError, TransformError
-from apps.providers.engine.paths import MISSING, compile_path, first_key, says_nothing, to_jsonpath, without
+from apps.providers.engine.identity import Identity as Identity
+from apps.providers.engine.identity import Reader
+from apps.providers.engine.identity import call_id_of as call_id_of
+from apps.providers.engine.leftovers import Leftovers
+from apps.providers.engine.paths import MISSING, compile_path, to_jsonpath
 from apps.providers.engine.redact import compile_patterns
-from apps.providers.engine.spec import (
-    RULE_TARGETS,
-    UNKNOWN_EVENT,
-    EventSpec,
-    MappingSpec,
-    RedactSpec,
-    RuleSpec,
-    reads_call,
-)
-from vcp.models import field_type
+from apps.providers.engine.rules import BELOW as BELOW
+from apps.providers.engine.rules import DEFAULT as DEFAULT
+from apps.providers.engine.rules import DERIVED as DERIVED
+from apps.providers.engine.rules import OBSERVED as OBSERVED
+from apps.providers.engine.rules import CallPlan, EventPlan, Plan, Rule
+from apps.providers.engine.sources import LATER, Sources
+from apps.providers.engine.spec import EventSpec, MappingSpec, RedactSpec, RuleSpec
 
 Json = Any
-# How a value came to be. A stronger basis is never overwritten by a weaker one.
-OBSERVED, DERIVED, DEFAULT = "observed", "derived", "default"
-MAX_EVENT_NAME = 100
 MAX_CALL_ID = 255
-# As much as the columns of a stored message hold (a cost as a float still exact to the nano-dollar); more is no fact of
-# a call but a mistake, and is left out.
-BELOW = {
-    "call.duration_sec": 2**31,
-    "outcomes.model_outcome_attribution.total_cost_usd": 10**6,
-    "outcomes.model_outcome_attribution.roles.*.minutes": 2**31 / 60,
-}
+MAX_PLANS = 1000
+# What a value may raise on its way through a transform into its target.
+UNFIT = (TransformError, ValidationError, RecursionError)
 
 
-@dataclass
+@dataclass(slots=True)
 class Value:
     """A value with its basis and the number of the rule that gave it (position in the mapping version)."""
 
@@ -95,61 +89,32 @@ class Report:
     warnings: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Identity:
-    """What a payload says it is: the provider's event name, its row in the event table, call id, the event's own
-    time, and other ids of the call."""
-
-    event: str
-    spec: EventSpec
-    call_id: str | None
-    occurred_at: str | None
-    aliases: tuple[str, ...] = ()
-
-
-def call_id_of(identities: Iterable[Identity]) -> str | None:
-    """Of events that tell of one call, that id of theirs which is no other name of it."""
-    known = list(identities)
-    aliases = {alias for identity in known for alias in identity.aliases}
-    ids = [identity.call_id for identity in known if identity.call_id]
-    return next((call_id for call_id in ids if call_id not in aliases), ids[0] if ids else None)
-
-
-@dataclass(frozen=True)
-class _CompiledRule:
-    number: int
-    spec: RuleSpec
-    get: Callable[[Json], Json]
-    convert: Callable[[Json], Json]
-    adapter: TypeAdapter[Any] | None
-
-
 class Mapping:
-    """A MappingSpec made ready to run. Thread-safe: it holds no state of a payload."""
+    """A MappingSpec made ready to run. Thread-safe: it holds no state of a payload.
+
+    What one kind of event needs is worked out when its first payload comes, and kept.
+    """
 
     def __init__(self, spec: MappingSpec) -> None:
         self.spec = spec
-        self._rules = [_compile_rule(number, rule) for number, rule in enumerate(spec.rules)]
-        self._by_event: dict[str, list[tuple[str, list[_CompiledRule]]]] = {}
+        self._reader = Reader(spec.read, self._event_spec)
+        self._leftovers = Leftovers(spec)
         self._collections = [Collection(one) for one in spec.collections]
-        self._call_targets = _by_target(rule for rule in self._rules if rule.spec.of_call)
-        facts = {path for decision in spec.decisions for path in decision.paths() if not reads_call(path)}
-        self._facts = {path: compile_path(path) for path in facts}
-        self._used_keys = self._keys_used()
+        self._plans: dict[str, EventPlan] = {}
+        self._call_plan = CallPlan(spec)
         self._redact = [
             (part.when, compile_patterns(self._under_all_names(part.paths), hashed=part.hashed))
             for part in spec.redact
             if not part.rows
         ]
         self._redact_rows = [part for part in spec.redact if part.rows]
-        self._clock = transforms.Epoch(unit="auto")
 
     def rule(self, number: int) -> RuleSpec:
         return self.spec.rules[number]
 
     def source(self, number: int, payload: Json) -> Json:
         """What a rule reads in this payload, or MISSING; for showing how the rule came to its value."""
-        return self._rules[number].get(self._with_aliases(payload))
+        return compile_path(self.spec.rules[number].source)(self._reader.under_new_names(payload))
 
     # --- before storing ---------------------------------------------------------------------------------
 
@@ -193,58 +158,25 @@ class Mapping:
 
     def identify(self, payload: Json) -> Identity:
         """What the payload says it is; an unnamed event is `unknown` and gets stored."""
-        payload = self._with_aliases(payload)
-        name = self._event_name(payload)
-        call_id = _id_text(self._first(self.spec.read.call_id, payload))
-        others = (_id_text(compile_path(path)(payload)) for path in self.spec.read.also_known_as)
-        aliases = tuple(dict.fromkeys(alias for alias in others if alias and alias != call_id))
-        return Identity(name, self.spec.event_spec(name), call_id, self._time(payload), aliases if call_id else ())
-
-    def _event_name(self, payload: Json) -> str:
-        for row in self.spec.read.classify:
-            if holds(row.when, payload):
-                return row.event
-        name = self._first(self.spec.read.event, payload)
-        return name[:MAX_EVENT_NAME] if isinstance(name, str) else UNKNOWN_EVENT
-
-    def _first(self, paths: Sequence[str], payload: Json) -> Json:
-        found = (compile_path(path)(payload) for path in paths)
-        return next((value for value in found if value is not MISSING), None)
-
-    def _time(self, payload: Json) -> str | None:
-        for path in self.spec.read.occurred_at:
-            value = compile_path(path)(payload)
-            for read in (self._clock, transforms.IsoTime()):
-                try:
-                    return str(read(value))
-                except TransformError:
-                    continue
-        return None
-
-    def _with_aliases(self, payload: Json) -> Json:
-        if not isinstance(payload, dict) or not any(old in payload for old in self.spec.read.aliases):
-            return payload
-        renamed = {key: value for key, value in payload.items() if key not in self.spec.read.aliases}
-        for old, new in self.spec.read.aliases.items():
-            if says_nothing(renamed.get(new)) and old in payload:
-                renamed[new] = payload[old]
-        return renamed
+        return self._reader.identify(self._reader.under_new_names(payload))
 
     # --- mapping ----------------------------------------------------------------------------------------
 
-    def apply(self, payload: Json) -> tuple[Identity, Fragment, Report]:
-        """Map one payload. Raises MappingError when a required part is absent or cannot be read."""
-        payload = self._with_aliases(payload)
-        identity = self.identify(payload)
+    def apply(self, payload: Json, identity: Identity | None = None) -> tuple[Identity, Fragment, Report]:
+        """Map one payload; `identity` if `identify` has told already. Raises MappingError when a required part is
+        absent or cannot be read."""
+        payload = self._reader.under_new_names(payload)
+        identity = identity or self._reader.identify(payload)
         if self.spec.format == "vcp":
             return identity, Fragment(message=payload), Report()
-        self._check_required(identity, payload)
+        plan = self._plan(identity.event)
+        values = plan.sources.read(payload)
+        self._check_required(identity, plan, values)
         fragment, report = Fragment(), Report()
-        for target, rules in self._targets(identity.event):
-            self._fill(target, rules, payload, fragment, report)
+        self._fill_all(plan, values, fragment, report)
         _take_artifact(identity.spec, payload, fragment)
-        fragment.facts = {path: value for path, get in self._facts.items() if not says_nothing(value := get(payload))}
-        fragment.data = self._leftovers(payload)
+        fragment.facts = plan.facts_in(values)
+        fragment.data = self._leftovers.of(payload)
         found = {one.spec.name: one.collect(payload, report.warnings) for one in self._collections}
         fragment.collected = {name: items for name, items in found.items() if items}
         return identity, fragment, report
@@ -255,20 +187,23 @@ class Mapping:
         """The call document from what the fragments of its events have collected."""
         return call_document(self._collections, collected)
 
+    def facts_of_call(self, document: dict[str, Json]) -> dict[str, Json]:
+        """What decision tables read of the whole call, by path."""
+        return self._call_plan.facts_in(self._call_plan.sources.read(document)) if self._call_plan.facts else {}
+
     def apply_to_call(self, document: dict[str, Json]) -> tuple[dict[str, Value], Report]:
         """Run the rules that read the whole call. What they make of it, by target."""
         fragment, report = Fragment(), Report()
-        for target, rules in self._call_targets.items():
-            self._fill(target, rules, document, fragment, report)
+        self._fill_all(self._call_plan, self._call_plan.sources.read(document), fragment, report)
         return fragment.values, report
 
     # --- the steps of mapping ---------------------------------------------------------------------------
 
-    def _check_required(self, identity: Identity, payload: Json) -> None:
-        if not isinstance(payload, dict):
+    def _check_required(self, identity: Identity, plan: EventPlan, values: list[Json]) -> None:
+        if not isinstance(values[0], dict):
             raise MappingError("VCP_E004", "the payload is no JSON object", path="$")
-        for path in identity.spec.required:
-            if compile_path(path)(payload) is MISSING:
+        for path, slot in plan.required:
+            if plan.sources.at(slot, values) is MISSING:
                 raise MappingError("VCP_E005", f"{path} is missing; {identity.event} needs it", path=to_jsonpath(path))
         named = [(identity.call_id or "", self.spec.read.call_id)]
         named += [(alias, self.spec.read.also_known_as) for alias in identity.aliases]
@@ -277,44 +212,59 @@ class Mapping:
                 problem = f"the call id is longer than {MAX_CALL_ID} characters"
                 raise MappingError("VCP_E001", problem, path=to_jsonpath(paths[0]))
 
-    def _targets(self, event: str) -> list[tuple[str, list[_CompiledRule]]]:
-        targets = self._by_event.get(event)
-        if targets is None:
-            fitting = (rule for rule in self._rules if not rule.spec.of_call and rule.spec.applies_to(event))
-            targets = list(_by_target(fitting).items())
-            if len(self._by_event) < 1000:  # names come from outside: remember only so many
-                self._by_event[event] = targets
-        return targets
+    def _plan(self, event: str) -> EventPlan:
+        plan = self._plans.get(event)
+        if plan is None:
+            plan = EventPlan(self.spec.event_spec(event), event, self.spec)
+            if len(self._plans) < MAX_PLANS:  # names come from outside: remember only so many
+                self._plans[event] = plan
+        return plan
 
-    def _fill(self, target: str, rules: list[_CompiledRule], payload: Json, fragment: Fragment, report: Report) -> None:
+    def _event_spec(self, event: str) -> EventSpec:
+        plan = self._plans.get(event)
+        return self.spec.event_spec(event) if plan is None else plan.event
+
+    def _fill_all(self, plan: Plan, values: list[Json], fragment: Fragment, report: Report) -> None:
+        """Fill each target from the first of its rules that yields."""
+        for target, rules in plan.targets:
+            self._fill(target, rules, plan.sources, values, fragment, report)
+
+    def _fill(
+        self, target: str, rules: list[Rule], sources: Sources, values: list[Json], fragment: Fragment, report: Report
+    ) -> None:
         for rule in rules:
-            if rule.spec.when and not holds(rule.spec.when, payload):
+            if rule.when and not sources.hold(rule.when, values):
                 continue
-            value = rule.get(payload)
-            basis = DERIVED if rule.spec.inferred else OBSERVED
+            value = values[rule.slot]
+            if value is LATER:
+                value = sources.at(rule.slot, values)
             if value is MISSING:
                 report.missing.append(rule.number)
-            else:
-                value, basis = self._convert(rule, value, basis, report)
+                continue
+            basis = rule.basis
+            try:
+                value = rule.convert(value)
+                if rule.fit is not None and value is not MISSING:
+                    value = rule.fit(value)
+            except transforms.UnseenWord as unseen:
+                value, basis = self._default_of(rule, unseen, report), DEFAULT
+            except UNFIT as error:
+                value = self._fail(rule, error, report)
             if value is not MISSING:
                 fragment.values[target] = Value(basis, rule.number, value)
                 (report.defaulted if basis == DEFAULT else report.used).append(rule.number)
                 return
         self._fall_back(target, rules, fragment, report)
 
-    def _convert(self, rule: _CompiledRule, value: Json, basis: str, report: Report) -> tuple[Json, str]:
+    def _default_of(self, rule: Rule, unseen: transforms.UnseenWord, report: Report) -> Json:
+        report.unseen.append({"source": rule.spec.source, "word": str(unseen.word)[:100]})
         try:
-            try:
-                converted = rule.convert(value)
-            except transforms.UnseenWord as unseen:
-                report.unseen.append({"source": rule.spec.source, "word": str(unseen.word)[:100]})
-                converted, basis = unseen.default, DEFAULT
-            return _fitted(rule, converted), basis
-        except (TransformError, ValidationError, RecursionError) as error:
-            self._fail(rule, error, report)
-            return MISSING, basis
+            return unseen.default if unseen.default is MISSING or rule.fit is None else rule.fit(unseen.default)
+        except UNFIT as error:
+            return self._fail(rule, error, report)
 
-    def _fail(self, rule: _CompiledRule, error: Exception, report: Report) -> None:
+    def _fail(self, rule: Rule, error: Exception, report: Report) -> Json:
+        """Note a value that cannot be taken: it counts as MISSING, or the event fails if the rule is required."""
         reason = "does not fit the target's type" if isinstance(error, ValidationError) else str(error)
         if rule.spec.required:
             raise MappingError(
@@ -331,8 +281,9 @@ class Mapping:
                 "error": reason,
             }
         )
+        return MISSING
 
-    def _fall_back(self, target: str, rules: list[_CompiledRule], fragment: Fragment, report: Report) -> None:
+    def _fall_back(self, target: str, rules: list[Rule], fragment: Fragment, report: Report) -> None:
         for rule in rules:
             if rule.spec.default is not None:
                 fragment.values[target] = Value(DEFAULT, rule.number, rule.spec.default)
@@ -347,67 +298,8 @@ class Mapping:
                 rule=required.spec.describe(),
             )
 
-    # --- what no rule used ------------------------------------------------------------------------------
-
-    def _keys_used(self) -> set[tuple[str, ...]]:
-        read = self.spec.read
-        kept = {rule.source for rule in self.spec.rules if rule.keep}
-        used = [rule.source for rule in self.spec.rules if rule.source not in kept and not rule.of_call]
-        used += [*read.event, *read.call_id, *self.spec.leftovers.drop]
-        used += [event.artifact.path for event in self.spec.events if event.artifact is not None]
-        return {tuple(keys) for path in used if (keys := first_key(path))}
-
-    def _leftovers(self, payload: dict[str, Json]) -> dict[str, Json]:
-        rest = without(payload, self._used_keys)
-        lifted: dict[str, Json] = {}
-        for path in self.spec.leftovers.lift:
-            inner = compile_path(path)(rest)
-            if isinstance(inner, dict):
-                lifted |= {key: value for key, value in inner.items() if not says_nothing(value)}
-        lifted_tops = {first_key(path)[0] for path in self.spec.leftovers.lift}
-        for key, value in rest.items():
-            if key not in lifted_tops and not says_nothing(value):
-                lifted.setdefault(key, value)
-        return lifted
-
-
-def _id_text(value: Json) -> str | None:
-    told = isinstance(value, str | int) and not isinstance(value, bool)
-    return str(value) if told else None
-
-
-def _by_target(rules: Iterable[_CompiledRule]) -> dict[str, list[_CompiledRule]]:
-    grouped: dict[str, list[_CompiledRule]] = {}
-    for rule in rules:
-        grouped.setdefault(rule.spec.target, []).append(rule)
-    return grouped
-
-
-def _compile_rule(number: int, rule: RuleSpec) -> _CompiledRule:
-    adapter = None if rule.target in RULE_TARGETS else field_type(rule.target)
-    return _CompiledRule(number, rule, compile_path(rule.source), transforms.build(rule.transform, rule.args), adapter)
-
 
 def _take_artifact(event: EventSpec, payload: Json, fragment: Fragment) -> None:
     """The reference to the event's file; the event table says that it is one, no rule does."""
     if event.artifact is not None and (reference := compile_path(event.artifact.path)(payload)) is not MISSING:
         fragment.values[event.artifact.kind] = Value(OBSERVED, None, reference)
-
-
-def _fitted(rule: _CompiledRule, value: Json) -> Json:
-    """The value in the normal form of its target. Raises ValidationError or TransformError when it does not fit."""
-    if value is MISSING or rule.adapter is None:
-        return value
-    try:
-        checked = rule.adapter.validate_python(value)
-    except ValidationError as error:
-        # What an object lacks may be filled by other rules; the whole message is checked again later.
-        if isinstance(value, dict) and all(problem["type"] == "missing" for problem in error.errors()):
-            return value
-        raise
-    if isinstance(value, dict | list):
-        return value
-    limit = BELOW.get(rule.spec.target)
-    if limit is not None and checked >= limit:
-        raise TransformError(f"a value below {limit:g}", value)
-    return rule.adapter.dump_python(checked, mode="json")

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Final
 
-import jsonpath_rfc9535
-
 from apps.providers.engine.errors import PathError
+from apps.providers.engine.jsonpath import compile_query
 from apps.providers.engine.redact import REDACTED
 
 Json = Any
@@ -37,11 +36,13 @@ _PART = re.compile(r"([^.\[\]]+)|\[(-?\d+|\*)\]")
 
 def says_nothing(value: Json) -> bool:
     """True for null, blank text, an empty list or object, and a redacted value; 0 and false do say something."""
-    if value is None or value is MISSING:
-        return True
-    if isinstance(value, str):
-        return not value.strip() or value == REDACTED
-    return isinstance(value, list | dict) and not value
+    # By exact type, as JSON has no others: this is asked of every value, and isinstance costs three times as much.
+    kind = type(value)
+    if kind is str:
+        return not value or value.isspace() or value == REDACTED
+    if kind is dict or kind is list:
+        return not value
+    return value is None or value is MISSING
 
 
 def _steps(path: str) -> list[Step]:
@@ -62,64 +63,60 @@ def _steps(path: str) -> list[Step]:
     return steps
 
 
-def _walk(value: Json, steps: list[Step]) -> Json:
-    for number, step in enumerate(steps):
-        if step is EACH:
-            if not isinstance(value, list):
-                return MISSING
-            rest = steps[number + 1 :]
-            found = (_walk(item, rest) for item in value)
-            return [item for item in found if not says_nothing(item)] or MISSING
-        if isinstance(step, str):
-            if not isinstance(value, dict):
-                return MISSING
-            value = value.get(step, MISSING)
-        elif isinstance(value, list) and -len(value) <= step < len(value):
-            value = value[step]
-        else:
-            return MISSING
-    return value
+def plain_keys(path: str) -> list[str] | None:
+    """The keys of a dotted path that has nothing but keys, the commonest kind; None for any other path."""
+    if path.startswith("$"):
+        return None
+    steps = _steps(path)
+    return [str(step) for step in steps] if all(isinstance(step, str) and step is not EACH for step in steps) else None
 
 
 def _compile_keys(keys: list[str]) -> Getter:
-    """The commonest path, plain keys, without the general walk."""
-
     def get(payload: Json) -> Json:
         value = payload
         for key in keys:
-            if not isinstance(value, dict):
+            if type(value) is not dict:
                 return MISSING
-            value = value.get(key, MISSING)
-        return MISSING if says_nothing(value) else value
+            value = value.get(key)
+        return MISSING if value is None or says_nothing(value) else value
 
     return get
 
 
-def _compile_dotted(path: str) -> Getter:
-    steps = _steps(path)
-    if all(isinstance(step, str) and step is not EACH for step in steps):
-        return _compile_keys([str(step) for step in steps])
+def _compile_steps(steps: list[Step]) -> Getter:
+    """A getter for any steps, as a chain: each hands on to the getter of those behind it."""
+    if not steps:
+        return lambda value: MISSING if says_nothing(value) else value
+    step, behind = steps[0], _compile_steps(steps[1:])
+    if step is EACH:
+        return _each(behind)
+    return _at_index(step, behind) if isinstance(step, int) else _at_key(step, behind)
 
-    def get(payload: Json) -> Json:
-        value = _walk(payload, steps)
-        return MISSING if says_nothing(value) else value
+
+def _at_key(key: str, behind: Getter) -> Getter:
+    return lambda value: behind(value.get(key)) if isinstance(value, dict) else MISSING
+
+
+def _at_index(index: int, behind: Getter) -> Getter:
+    return lambda value: (
+        behind(value[index]) if isinstance(value, list) and -len(value) <= index < len(value) else MISSING
+    )
+
+
+def _each(behind: Getter) -> Getter:
+    def get(value: Json) -> Json:
+        if not isinstance(value, list):
+            return MISSING
+        return [found for item in value if (found := behind(item)) is not MISSING] or MISSING
 
     return get
 
 
 def _compile_jsonpath(path: str) -> Getter:
-    try:
-        query = jsonpath_rfc9535.compile(path)
-    except jsonpath_rfc9535.JSONPathError as error:
-        raise PathError(path, str(error)) from error
-    singular = query.singular_query()
+    search, singular = compile_query(path)
 
     def get(payload: Json) -> Json:
-        try:
-            values = query.find(payload).values()
-        except (jsonpath_rfc9535.JSONPathError, RecursionError):
-            return MISSING
-        found = [value for value in values if not says_nothing(value)]
+        found = [value for value in search(payload) if not says_nothing(value)]
         if not found:
             return MISSING
         return found[0] if singular else found
@@ -130,7 +127,10 @@ def _compile_jsonpath(path: str) -> Getter:
 @lru_cache(maxsize=4096)
 def compile_path(path: str) -> Getter:
     """A function from payload to the value at `path`, or MISSING. Raises PathError naming the place."""
-    return _compile_jsonpath(path) if path.startswith("$") else _compile_dotted(path)
+    if path.startswith("$"):
+        return _compile_jsonpath(path)
+    keys = plain_keys(path)
+    return _compile_steps(_steps(path)) if keys is None else _compile_keys(keys)
 
 
 def first_key(path: str) -> list[str]:
@@ -155,12 +155,15 @@ def put(target: dict[str, Json], path: str, value: Json) -> None:
 
     An object meets an object key by key, so a deeper target fills what a shallower one left open.
     """
-    keys = path.split(".")
-    for key in keys[:-1]:
+    *above, last = path.split(".")
+    for key in above:
         target = target.setdefault(key, {})
-        if not isinstance(target, dict):
+        if type(target) is not dict:
             return
-    fill(target, keys[-1], copied(value))
+    if type(value) is dict:
+        fill(target, last, copied(value))
+    elif target.get(last) is None:
+        target[last] = value
 
 
 def copied(value: Json) -> Json:
@@ -182,25 +185,35 @@ def fill(target: dict[str, Json], key: str, value: Json) -> None:
 
 def without(payload: Json, used: Iterable[tuple[str, ...]]) -> Json:
     """A copy of `payload` without the values at the `used` key paths; objects emptied by that are left out."""
-    tree: dict[str, Any] = {}
-    for keys in used:
+    return pruned(payload, key_tree(used))
+
+
+KeyTree = dict[str, Any]
+_END: Final = ""
+
+
+def key_tree(paths: Iterable[tuple[str, ...]]) -> KeyTree:
+    """Key paths as one tree, for `pruned`."""
+    tree: KeyTree = {}
+    for keys in paths:
         node = tree
         for key in keys:
             node = node.setdefault(key, {})
-        node[""] = True
-    return _prune(payload, tree)
+        node[_END] = True
+    return tree
 
 
-def _prune(value: Json, tree: dict[str, Any]) -> Json:
-    if not isinstance(value, dict):
+def pruned(value: Json, tree: KeyTree) -> Json:
+    """`without` for a tree made before. Only the objects on the way to a used value are copied."""
+    if type(value) is not dict:
         return value
     kept: dict[str, Json] = {}
     for key, inner in value.items():
         branch = tree.get(key)
         if branch is None:
             kept[key] = inner
-        elif "" not in branch:
-            rest = _prune(inner, branch)
-            if rest or not isinstance(inner, dict):
+        elif _END not in branch:
+            rest = pruned(inner, branch)
+            if rest or type(inner) is not dict:
                 kept[key] = rest
     return kept

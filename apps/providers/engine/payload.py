@@ -73,9 +73,9 @@ def _check_depth(payload: Any) -> None:
         level = [
             inner
             for value in level
-            if isinstance(value, dict | list)
+            if isinstance(value, (dict, list))
             for inner in (value.values() if isinstance(value, dict) else value)
-            if isinstance(inner, dict | list)
+            if isinstance(inner, (dict, list))
         ]
         if not level:
             return

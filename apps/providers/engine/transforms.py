@@ -2,7 +2,7 @@
 
 Each transform is a pydantic model of its arguments that can be called with a value. Its docstring is the help text
 shown in the admin. A value that it does not understand raises TransformError; a value that says nothing in
-the provider's words becomes MISSING.
+the provider's words becomes MISSING. What follows from the arguments alone is worked out once, as a cached property.
 """
 
 import json
@@ -11,22 +11,27 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, DecimalException, InvalidOperation
 from email.utils import parsedate_to_datetime
-from fnmatch import fnmatchcase
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Literal
 from urllib.parse import unquote
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from apps.providers.engine.conditions import Condition, holds
+from apps.providers.engine.conditions import Condition, compile_when
 from apps.providers.engine.errors import PathError, TransformError
-from apps.providers.engine.paths import MISSING, compile_path, fill, says_nothing
-from apps.providers.engine.words import WordTable
+from apps.providers.engine.paths import MISSING, Getter, compile_path, fill, plain_keys, says_nothing
+from apps.providers.engine.words import Globs, WordTable
+from vcp.scalars import JsonValue
+from vcp.scalars import Text as VcpText
+from vcp.shape import Shape
 
 Json = Any
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - only ever written out as UTC
 EARLIEST = datetime(2001, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 _FIRST_US, _END_US = ((moment - EPOCH) // timedelta(microseconds=1) for moment in (EARLIEST, LATEST))
+_FIRST_MS, _END_MS = _FIRST_US // 1000, _END_US // 1000
 MS_FROM = 10**11  # a number of this size or more is milliseconds: seconds would be the year 5138
 
 
@@ -43,6 +48,10 @@ class Transform(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: ClassVar[str] = ""
 
+    def fits(self, place: Shape) -> bool:
+        """Whether whatever it gives is in the normal form of this place, so that nobody need look."""
+        return False
+
     def __call__(self, value: Json) -> Json:
         raise NotImplementedError
 
@@ -55,20 +64,23 @@ def register(cls: type[Transform]) -> type[Transform]:
     return cls
 
 
-def build(name: str, args: dict[str, Any]) -> Callable[[Json], Json]:
+def build(name: str, args: dict[str, Any]) -> Transform:
     """The transform of that name with these arguments. Raises KeyError or pydantic.ValidationError."""
     return REGISTRY[name].model_validate(args)
 
 
+_TOO_LARGE = Decimal("1e15")
+
+
 def to_decimal(value: Json) -> Decimal:
     """A finite number, or the text of one, exactly. Raises TransformError."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise TransformError("a number", value)
     try:
         number = Decimal(str(value).strip())
     except InvalidOperation:
         raise TransformError("a number", value) from None
-    if not number.is_finite() or abs(number) >= Decimal("1e15"):
+    if not number.is_finite() or abs(number) >= _TOO_LARGE:
         raise TransformError("a number below 1e15", value)
     return number
 
@@ -76,7 +88,13 @@ def to_decimal(value: Json) -> Decimal:
 def to_iso(moment: datetime) -> str:
     """UTC with `Z` and milliseconds, microseconds only where they are not zero."""
     spec = "microseconds" if moment.microsecond % 1000 else "milliseconds"
-    return moment.astimezone(UTC).isoformat(timespec=spec).replace("+00:00", "Z")
+    in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return in_utc.isoformat(timespec=spec)[:-6] + "Z"
+
+
+def takes_texts(place: Shape) -> bool:
+    """Whether the place takes every text that is not blank, as it is."""
+    return place.hint in (str, VcpText, JsonValue)
 
 
 @register
@@ -98,14 +116,24 @@ class Text(Transform):
     max_length: int = 100_000
     nothing: tuple[str, ...] = ()
 
+    def fits(self, place: Shape) -> bool:
+        return takes_texts(place)
+
     def __call__(self, value: Json) -> Json:
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             raise TransformError("a text", value)
         text = str(value).strip()
         if len(text) > self.max_length:
             raise TransformError(f"a text of at most {self.max_length} characters", value)
-        filler = text.lower() in (word.lower() for word in self.nothing)
+        filler = self.nothing and text.lower() in self._fillers
         return MISSING if filler else text or MISSING
+
+    @cached_property
+    def _fillers(self) -> frozenset[str]:
+        return frozenset(word.lower() for word in self.nothing)
+
+
+_TEXT = Text()
 
 
 @register
@@ -138,7 +166,17 @@ class Epoch(Transform):
     name = "epoch"
     unit: Literal["ms", "s", "auto"] = "ms"
 
+    def fits(self, place: Shape) -> bool:
+        return place.kind == "timestamp"
+
     def __call__(self, value: Json) -> Json:
+        if type(value) is int:
+            # Whole numbers are the commonest by far, and exact without decimals. As seconds those of 2001 to 2100 are
+            # below MS_FROM, as milliseconds above it: `auto` may try one after the other.
+            if self.unit != "s" and _FIRST_MS <= value < _END_MS:
+                return _written_ms(value)
+            if self.unit != "ms" and _FIRST_MS <= value * 1000 < _END_MS:
+                return _written_ms(value * 1000)
         number = to_decimal(value)
         in_ms = self.unit == "ms" or (self.unit == "auto" and number >= MS_FROM)
         microseconds = int((number * (1000 if in_ms else 1_000_000)).to_integral_value(ROUND_HALF_UP))
@@ -148,11 +186,18 @@ class Epoch(Transform):
         return to_iso(EPOCH + timedelta(microseconds=microseconds))
 
 
+def _written_ms(milliseconds: int) -> str:
+    return (_NAIVE_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(timespec="milliseconds") + "Z"
+
+
 @register
 class IsoTime(Transform):
     """An ISO 8601 text as UTC time; without an offset it counts as UTC."""
 
     name = "iso_time"
+
+    def fits(self, place: Shape) -> bool:
+        return place.kind == "timestamp"
 
     def __call__(self, value: Json) -> Json:
         try:
@@ -197,15 +242,43 @@ class Scale(Transform):
     places: int = Field(default=9, ge=0, le=12)
 
     def __call__(self, value: Json) -> Json:
+        if type(value) is float and self._only_rounds and self._is_round(value):
+            return value
+        if type(value) is int and self._divisor and 0 <= value < 10**15:
+            return (2 * value + self._divisor) // (2 * self._divisor)
+        return self.of(to_decimal(value))
+
+    @cached_property
+    def _only_rounds(self) -> bool:
+        return self.minus == 0 and self.by == 1 and self.least in (None, 0) and not self.whole
+
+    def _is_round(self, value: float) -> bool:
+        """A number that is written with no more places than are kept is what rounding would make of it."""
+        text = repr(value)
+        return 0 <= value < 10**15 and "e" not in text and len(text.partition(".")[2]) <= self.places
+
+    @cached_property
+    def _divisor(self) -> int:
+        """For whole seconds from milliseconds and the like: what an integer is divided by; 0 where that is not all."""
+        numerator, denominator = self.by.as_integer_ratio()
+        plain = self.whole and numerator == 1 and self.minus == 0 and self.least in (None, 0)
+        return denominator if plain else 0
+
+    @cached_property
+    def _last_place(self) -> Decimal:
+        return Decimal(1).scaleb(-self.places)
+
+    def of(self, exact: Decimal) -> Json:
+        """The same for a number that is one already."""
         try:
-            number = (to_decimal(value) - self.minus) * self.by
+            number = (exact - self.minus) * self.by
             if self.least is not None and number < self.least:
-                raise TransformError(f"a number of at least {self.least}", value)
+                raise TransformError(f"a number of at least {self.least}", exact)
             if self.whole:
                 return int(number.to_integral_value(ROUND_HALF_UP))
-            return float(number.quantize(Decimal(1).scaleb(-self.places), ROUND_HALF_UP))
+            return float(number.quantize(self._last_place, ROUND_HALF_UP))
         except DecimalException:
-            raise TransformError("a number that stays within 28 digits", value) from None
+            raise TransformError("a number that stays within 28 digits", exact) from None
 
 
 @register
@@ -221,13 +294,17 @@ class Words(Transform):
     families: tuple[tuple[str, Any], ...] = ()
     nothing: tuple[str, ...] = ()
     default: Any = None
-    _table: WordTable = PrivateAttr()
 
-    def model_post_init(self, context: Any, /) -> None:
-        self._table = WordTable(exact=self.exact, families=self.families, nothing=self.nothing, default=self.default)
+    def fits(self, place: Shape) -> bool:
+        ours = [*self.exact.values(), *(ours for _, ours in self.families)]
+        return all(map(place.is_normal, [*ours, *([] if self.default is None else [self.default])]))
+
+    @cached_property
+    def _table(self) -> WordTable:
+        return WordTable(exact=self.exact, families=self.families, nothing=self.nothing, default=self.default)
 
     def __call__(self, value: Json) -> Json:
-        if not isinstance(value, str | bool | int | float):
+        if not isinstance(value, (str, bool, int, float)):
             raise TransformError("a word", value)
         ours, known = self._table.look_up(value)
         if not known:
@@ -242,11 +319,15 @@ class Constant(Transform):
     name = "constant"
     value: Any
 
+    def fits(self, place: Shape) -> bool:
+        return place.is_normal(self.value)
+
     def __call__(self, value: Json) -> Json:
         return self.value
 
 
 _NUMBER_MARKS = re.compile(r"[\s().\-/\u00a0]")
+_E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 
 
 @register
@@ -257,9 +338,14 @@ class Phone(Transform):
     name = "phone"
     restore_plus: bool = False
 
+    def fits(self, place: Shape) -> bool:
+        return takes_texts(place)
+
     def __call__(self, value: Json) -> Json:
-        if isinstance(value, bool) or not isinstance(value, str | int):
+        if isinstance(value, bool) or not isinstance(value, (str, int)):
             raise TransformError("a telephone number", value)
+        if type(value) is str and is_e164(value):
+            return value
         text = str(value).strip()
         number = _NUMBER_MARKS.sub("", text.removeprefix("tel:"))
         number = "+" + number[2:] if number.startswith("00") else number
@@ -268,7 +354,7 @@ class Phone(Transform):
 
 
 def is_e164(text: str) -> bool:
-    return re.fullmatch(r"\+[1-9]\d{6,14}", text, re.ASCII) is not None
+    return _E164.fullmatch(text) is not None
 
 
 @register
@@ -281,9 +367,17 @@ class Pluck(Transform):
     where: dict[str, Condition] = Field(default_factory=dict)
     distinct: bool = False
 
+    @cached_property
+    def _get(self) -> Getter:
+        return compile_path(self.field)
+
+    @cached_property
+    def _meets(self) -> Callable[[Json], bool]:
+        return compile_when(self.where)
+
     def __call__(self, value: Json) -> Json:
-        found = [compile_path(self.field)(row) for row in rows_of(value) if holds(self.where, row)]
-        found = [item for item in found if not says_nothing(item)]
+        get, meets = self._get, self._meets
+        found = [item for row in rows_of(value) if meets(row) and (item := get(row)) is not MISSING]
         return (list({str(item): item for item in found}.values()) if self.distinct else found) or MISSING
 
 
@@ -318,21 +412,58 @@ class Rows(Transform):
 
     def __call__(self, value: Json) -> Json:
         built = [self._row(row) for row in rows_of(value)]
-        return [row for row in built if row and (not self.needs or any(name in row for name in self.needs))] or MISSING
+        if self.needs:
+            return [row for row in built if not self._needs.isdisjoint(row)] or MISSING
+        return [row for row in built if row] or MISSING
+
+    @cached_property
+    def _needs(self) -> frozenset[str]:
+        return frozenset(self.needs)
 
     def _row(self, row: Json) -> dict[str, Json]:
-        found = {name: first_told(paths, row) for name, paths in self.fields.items()}
-        told = {name: inner for name, inner in found.items() if not says_nothing(inner)}
+        told: dict[str, Json] = {}
+        for name, key, get in self._fields:
+            # Most fields are keys, and a row has few of them: the absent ones must cost next to nothing.
+            value = row.get(key) if get is None else get(row)
+            if value is not None and value is not MISSING and not says_nothing(value):
+                told[name] = value
         for name, table in self.words.items():
-            if isinstance(told.get(name), str | int):
-                told[name] = table.get(str(told[name]).lower(), told[name])
+            word = told.get(name)
+            if isinstance(word, (str, int)):
+                told[name] = table.get(str(word).lower(), word)
         return told
+
+    @cached_property
+    def _fields(self) -> list[tuple[str, str, Getter | None]]:
+        """(our name, its key, None), or a getter where it is no single key."""
+        return [(name, *_single_key(paths)) for name, paths in self.fields.items()]
+
+
+def _single_key(paths: str | tuple[str, ...]) -> tuple[str, Getter | None]:
+    keys = plain_keys(paths) if isinstance(paths, str) else None
+    return (keys[0], None) if keys and len(keys) == 1 else ("", compile_first(paths))
 
 
 def first_told(paths: str | tuple[str, ...], row: Json) -> Json:
     """The value at the first of the paths that has one in this row, else MISSING."""
-    tried = (paths,) if isinstance(paths, str) else paths
-    return next((found for path in tried if not says_nothing(found := compile_path(path)(row))), MISSING)
+    return compile_first(paths)(row)
+
+
+@lru_cache(maxsize=1024)
+def compile_first(paths: str | tuple[str, ...]) -> Getter:
+    """A function from a row to the value at the first of the paths that has one there, else MISSING."""
+    if isinstance(paths, str):
+        return compile_path(paths)
+    getters = [compile_path(path) for path in paths]
+
+    def first_told(row: Json) -> Json:
+        for get in getters:
+            value = get(row)
+            if value is not MISSING:
+                return value
+        return MISSING
+
+    return first_told
 
 
 @register
@@ -380,30 +511,46 @@ class Group(Transform):
     sums: dict[str, Sum] = Field(default_factory=dict)
     fixed: dict[str, Any] = Field(default_factory=dict)
 
+    @cached_property
+    def _table(self) -> WordTable:
+        return WordTable(families=self.groups)
+
+    @cached_property
+    def _key(self) -> Getter:
+        return compile_path(self.key)
+
+    @cached_property
+    def _first(self) -> list[tuple[str, Getter]]:
+        return [(name, compile_first(paths)) for name, paths in self.first.items()]
+
+    @cached_property
+    def _sums(self) -> list[tuple[str, Getter, "Scale"]]:
+        return [
+            (name, compile_path(term.path), Scale(by=term.by, places=term.places)) for name, term in self.sums.items()
+        ]
+
     def __call__(self, value: Json) -> Json:
-        table = WordTable(families=self.groups)
         grouped: dict[str, list[Json]] = {}
         for row in rows_of(value):
-            word = compile_path(self.key)(row)
-            group, known = table.look_up(word) if isinstance(word, str) else (MISSING, False)
+            word = self._key(row)
+            group, known = self._table.look_up(word) if isinstance(word, str) else (MISSING, False)
             if known:
                 grouped.setdefault(str(group), []).append(row)
         return {group: self._object(rows) for group, rows in sorted(grouped.items())} or MISSING
 
     def _object(self, rows: list[Json]) -> dict[str, Json]:
         built: dict[str, Json] = {}
-        for name, paths in self.first.items():
-            tried = (paths,) if isinstance(paths, str) else paths
-            told = [found for row in rows for path in tried if not says_nothing(found := compile_path(path)(row))]
-            if told:
-                built[name] = told[0]
-        for name, term in self.sums.items():
-            numbers = [to_decimal(found) for row in rows if not says_nothing(found := compile_path(term.path)(row))]
+        for name, get in self._first:
+            told = next((found for row in rows if (found := get(row)) is not MISSING), None)
+            if told is not None:
+                built[name] = told
+        for name, get, scale in self._sums:
+            numbers = [to_decimal(found) for row in rows if (found := get(row)) is not MISSING]
             total = sum(numbers, Decimal(0))
             if total < 0:
                 raise TransformError(f"a sum of at least 0 for {name}", total)
             if numbers:
-                built[name] = Scale(by=term.by, places=term.places)(str(total))
+                built[name] = scale.of(total)
         for name, inner in self.fixed.items():
             fill(built, name, inner)
         return built
@@ -423,10 +570,22 @@ class Total(Transform):
     def __call__(self, value: Json) -> Json:
         if not isinstance(value, list):
             raise TransformError("a list", value)
-        rows = [row for row in value if holds(self.where, row)]
-        numbers = [compile_path(self.path)(row) for row in rows] if self.path else rows
+        rows = [row for row in value if self._meets(row)] if self.where else value
+        numbers = [self._get(row) for row in rows] if self.path else rows
         told = [to_decimal(number) for number in numbers if not says_nothing(number)]
-        return Scale(by=self.by, places=self.places)(str(sum(told, Decimal(0)))) if told else MISSING
+        return self._scale.of(sum(told, Decimal(0))) if told else MISSING
+
+    @cached_property
+    def _get(self) -> Getter:
+        return compile_path(self.path)
+
+    @cached_property
+    def _meets(self) -> Callable[[Json], bool]:
+        return compile_when(self.where)
+
+    @cached_property
+    def _scale(self) -> Scale:
+        return Scale(by=self.by, places=self.places)
 
 
 @register
@@ -437,7 +596,7 @@ class Template(Transform):
     text: str
 
     def __call__(self, value: Json) -> Json:
-        told = Text()(value)
+        told = _TEXT(value)
         return MISSING if told is MISSING else self.text.replace("{value}", told)
 
 
@@ -454,8 +613,12 @@ class Key(Transform):
         return max(sorted(value), key=lambda key: self._weight(value[key]), default=MISSING)
 
     def _weight(self, inner: Json) -> Decimal:
-        found = compile_path(self.by)(inner) if self.by else MISSING
-        return Decimal(0) if says_nothing(found) else to_decimal(found)
+        found = self._by(inner) if self.by else MISSING
+        return Decimal(0) if found is MISSING else to_decimal(found)
+
+    @cached_property
+    def _by(self) -> Getter:
+        return compile_path(self.by)
 
 
 @register
@@ -470,19 +633,43 @@ class Phrases(Transform):
     def __call__(self, value: Json) -> Json:
         if not isinstance(value, dict):
             raise TransformError("an object", value)
-        told = {name: compile_path(self.value)(inner) if self.value else inner for name, inner in sorted(value.items())}
-        told = {name: inner for name, inner in told.items() if not says_nothing(inner)}
-        return [f"{name}: {_in_words(inner)}{self._behind(value[name])}" for name, inner in told.items()] or MISSING
+        told = {name: self._get(inner) if self.value else inner for name, inner in sorted(value.items())}
+        return [
+            f"{name}: {_in_words(inner)}{self._behind(value[name])}"
+            for name, inner in told.items()
+            if not says_nothing(inner)
+        ] or MISSING
 
     def _behind(self, member: Json) -> str:
-        found = compile_path(self.detail)(member) if self.detail else MISSING
+        found = self._get_detail(member) if self.detail else MISSING
         return "" if says_nothing(found) else f" ({_in_words(found)})"
+
+    @cached_property
+    def _get(self) -> Getter:
+        return compile_path(self.value)
+
+    @cached_property
+    def _get_detail(self) -> Getter:
+        return compile_path(self.detail)
+
+
+# json.dumps would make a new encoder at each call that asks for anything special.
+_write = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 
 
 def _in_words(value: Json) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    if type(value) is int:
+        return str(value)
+    return value if isinstance(value, str) else _write(value)
+
+
+_PHRASES = Phrases()
+_QUOTED_NAME = re.compile(r'"(?:[^"\\]|\\.)*"')
+_ADDRESS = re.compile(r"<([^>]*)>")
+_SIP_USER = re.compile(r"\s*(?:sips?|tel):([^@;>]+)", re.IGNORECASE)
+_DIGITS = re.compile(r"\+?\d+", re.ASCII)
 
 
 @register
@@ -493,11 +680,11 @@ class SipUser(Transform):
 
     def __call__(self, value: Json) -> Json:
         # The name before the address is the caller's own text, and may look like an address.
-        bare = re.sub(r'"(?:[^"\\]|\\.)*"', "", value) if isinstance(value, str) else ""
-        address = re.search(r"<([^>]*)>", bare)
-        found = re.match(r"\s*(?:sips?|tel):([^@;>]+)", address.group(1) if address else bare, re.IGNORECASE)
+        bare = _QUOTED_NAME.sub("", value) if isinstance(value, str) else ""
+        address = _ADDRESS.search(bare)
+        found = _SIP_USER.match(address.group(1) if address else bare)
         user = unquote(found.group(1)).strip() if found else ""
-        return user if re.fullmatch(r"\+?\d+", user, re.ASCII) else MISSING
+        return user if _DIGITS.fullmatch(user) else MISSING
 
 
 class Step(BaseModel):
@@ -512,13 +699,19 @@ class Chain(Transform):
 
     name = "chain"
     steps: tuple[Step, ...] = Field(min_length=1)
-    _built: tuple[Callable[[Json], Json], ...] = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
         unknown = [step.transform for step in self.steps if step.transform not in REGISTRY]
         if unknown:
             raise ValueError(f"transform {unknown[0]!r} does not exist")
-        self._built = tuple(build(step.transform, step.args) for step in self.steps)
+        _ = self._built  # wrong arguments show now
+
+    @cached_property
+    def _built(self) -> tuple[Transform, ...]:
+        return tuple(build(step.transform, step.args) for step in self.steps)
+
+    def fits(self, place: Shape) -> bool:
+        return self._built[-1].fits(place)
 
     def __call__(self, value: Json) -> Json:
         for step in self._built:
@@ -550,15 +743,21 @@ class Members(Transform):
     def __call__(self, value: Json) -> Json:
         if not isinstance(value, dict):
             raise TransformError("an object", value)
-        told = {name: inner for name, inner in value.items() if not says_nothing(inner)}
-        if self.needs and not _named_like(self.needs, told):
+        if self.needs and not _named_like(self._needs, value):
             return MISSING
-        return _named_like(self.names, told) or MISSING
+        return _named_like(self._names, value) or MISSING
+
+    @cached_property
+    def _names(self) -> Globs:
+        return Globs(self.names)
+
+    @cached_property
+    def _needs(self) -> Globs:
+        return Globs(self.needs)
 
 
-def _named_like(globs: tuple[str, ...], members: dict[str, Json]) -> dict[str, Json]:
-    lowered = [glob.lower() for glob in globs]
-    return {name: inner for name, inner in members.items() if any(fnmatchcase(name.lower(), glob) for glob in lowered)}
+def _named_like(globs: Globs, members: dict[str, Json]) -> dict[str, Json]:
+    return {name: members[name] for name in globs.among(members) if not says_nothing(members[name])}
 
 
 class Gain(BaseModel):
@@ -594,12 +793,20 @@ class Score(Transform):
         if not isinstance(value, dict):
             raise TransformError("an object", value)
         read = {name: self._with_blanks(inner) for name, inner in value.items()}
-        gains = (next((row.add for row in term if holds(row.when, read)), Decimal(0)) for term in self.terms)
+        gains = (next((add for holds, add in term if holds(read)), Decimal(0)) for term in self._rows)
         score = sum(gains, self.start)
         return float(score if self.most is None else min(score, self.most))
 
+    @cached_property
+    def _rows(self) -> list[list[tuple[Callable[[Json], bool], Decimal]]]:
+        return [[(compile_when(row.when), row.add) for row in term] for term in self.terms]
+
+    @cached_property
+    def _blanks(self) -> dict[int, str]:
+        return dict.fromkeys(map(ord, self.blanks), " ")
+
     def _with_blanks(self, inner: Json) -> Json:
-        return inner.translate(dict.fromkeys(map(ord, self.blanks), " ")) if isinstance(inner, str) else inner
+        return inner.translate(self._blanks) if self.blanks and isinstance(inner, str) else inner
 
 
 @register
@@ -619,7 +826,7 @@ def _points(value: Json) -> list[str]:
     if isinstance(value, list):
         return [point for item in value for point in _points(item)]
     if isinstance(value, dict):
-        return Phrases()(value) or []
+        return _PHRASES(value) or []
     return [_in_words(value).strip()]
 
 
@@ -639,15 +846,15 @@ class Gather(Transform):
 
     name = "gather"
     parts: tuple[Part, ...] = Field(min_length=1)
-    _chains: tuple[tuple[str, Chain], ...] = PrivateAttr()
 
-    def model_post_init(self, context: Any, /) -> None:
-        steps = ((part.path, {"transform": part.transform, "args": part.args}) for part in self.parts)
-        self._chains = tuple((path, Chain.model_validate({"steps": [step]})) for path, step in steps)
+    @cached_property
+    def _chains(self) -> list[tuple[Getter, Chain]]:
+        steps = [(part.path, {"transform": part.transform, "args": part.args}) for part in self.parts]
+        return [(compile_path(path), Chain.model_validate({"steps": [step]})) for path, step in steps]
 
     def __call__(self, value: Json) -> Json:
         if not isinstance(value, dict):
             raise TransformError("an object", value)
-        found = [(chain, inner) for path, chain in self._chains if not says_nothing(inner := compile_path(path)(value))]
+        found = [(chain, inner) for get, chain in self._chains if not says_nothing(inner := get(value))]
         told = [read for chain, inner in found if not says_nothing(read := chain(inner))]
         return [item for read in told for item in (read if isinstance(read, list) else [read])] or MISSING

@@ -3,7 +3,10 @@
 Whole words only, never substrings: reading `unsuccessful` as `success` is a mistake others made before.
 """
 
-from fnmatch import fnmatchcase
+import re
+from collections.abc import Callable, Collection, Iterable
+from fnmatch import translate
+from functools import cached_property, lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +17,30 @@ from apps.providers.engine.paths import MISSING
 def fold_word(value: Any) -> Any:
     """Words are compared lower-case and without outer blanks; anything else as it is."""
     return value.strip().lower() if isinstance(value, str) else value
+
+
+# Names and words come again with every payload, so answers about them are kept; not for texts that may be anything.
+KEPT_ANSWERS = 1024
+_LONGEST_KEPT = 100
+
+
+class Globs:
+    """Some globs as one pattern: a text matches when it matches one of them, whatever its case."""
+
+    def __init__(self, globs: Iterable[str]) -> None:
+        self._match = re.compile("|".join(translate(glob.lower()) for glob in globs) or r"(?!)").match
+        self._kept = lru_cache(KEPT_ANSWERS)(self._look)
+
+    def _look(self, text: str) -> bool:
+        return self._match(text.lower()) is not None
+
+    def match(self, text: str) -> bool:
+        return self._kept(text) if len(text) <= _LONGEST_KEPT else self._look(text)
+
+    def among(self, names: Collection[str]) -> list[str]:
+        """Those of the names that match, in their order."""
+        look = self._kept if max(map(len, names), default=0) <= _LONGEST_KEPT else self._look
+        return list(filter(look, names))
 
 
 class WordTable(BaseModel):
@@ -29,19 +56,31 @@ class WordTable(BaseModel):
     nothing: tuple[str, ...] = ()
     default: Any = None
 
-    def model_post_init(self, context: Any, /) -> None:
-        # The folded table is computed once; a frozen model is otherwise not touched.
-        object.__setattr__(self, "_exact", {fold_word(word): ours for word, ours in self.exact.items()})
-        object.__setattr__(self, "_nothing", frozenset(fold_word(word) for word in self.nothing))
+    @cached_property
+    def _by_word(self) -> dict[Any, tuple[Any, bool]]:
+        """Each word that stands here, folded, with its answer; what says nothing comes first."""
+        exact = {fold_word(word): (ours, True) for word, ours in self.exact.items()}
+        return exact | {fold_word(word): (MISSING, True) for word in self.nothing}
+
+    @cached_property
+    def _families(self) -> list[tuple[Callable[[str], re.Match[str] | None], Any]]:
+        return [(re.compile(translate(pattern.lower())).match, ours) for pattern, ours in self.families]
 
     def look_up(self, word: Any) -> tuple[Any, bool]:
         """(our value or MISSING, whether the word is known)."""
-        folded = str(fold_word(word)).lower() if isinstance(word, bool | int | float) else fold_word(word)
-        if folded in self._nothing:  # type: ignore[attr-defined]
-            return MISSING, True
-        if folded in self._exact:  # type: ignore[attr-defined]
-            return self._exact[folded], True  # type: ignore[attr-defined]
-        for pattern, ours in self.families:
-            if fnmatchcase(str(folded), pattern.lower()):
+        folded = str(word).lower() if isinstance(word, (bool, int, float)) else fold_word(word)
+        found = self._by_word.get(folded)
+        if found is not None:
+            return found
+        text = str(folded)
+        return self._kept_family(text) if len(text) <= _LONGEST_KEPT else self._family(text)
+
+    @cached_property
+    def _kept_family(self) -> Callable[[str], tuple[Any, bool]]:
+        return lru_cache(KEPT_ANSWERS)(self._family)
+
+    def _family(self, folded: str) -> tuple[Any, bool]:
+        for match, ours in self._families:
+            if match(folded):
                 return ours, True
         return (MISSING if self.default is None else self.default), False

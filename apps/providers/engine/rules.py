@@ -1,0 +1,127 @@
+"""The rules of a mapping made ready to run, for one kind of event or for the whole call: those that apply, with their
+paths, conditions and transforms, and `fit`, which gives a value in the normal form of its target's type.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from apps.providers.engine import transforms
+from apps.providers.engine.conditions import Test
+from apps.providers.engine.errors import TransformError
+from apps.providers.engine.paths import MISSING
+from apps.providers.engine.sources import Sources
+from apps.providers.engine.spec import RULE_TARGETS, EventSpec, MappingSpec, RuleSpec, reads_call
+from vcp.models import field_shape
+from vcp.shape import Shape
+
+Json = Any
+Fit = Callable[[Json], Json]
+# How a value came to be. A stronger basis is never overwritten by a weaker one.
+OBSERVED, DERIVED, DEFAULT = "observed", "derived", "default"
+# As much as the columns of a stored message hold (a cost as a float still exact to the nano-dollar); more is no fact of
+# a call but a mistake, and is left out.
+BELOW = {
+    "call.duration_sec": 2**31,
+    "outcomes.model_outcome_attribution.total_cost_usd": 10**6,
+    "outcomes.model_outcome_attribution.roles.*.minutes": 2**31 / 60,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A RuleSpec with its place in the sources. `fit` raises ValidationError or TransformError; None: fits as it is."""
+
+    number: int
+    spec: RuleSpec
+    slot: int
+    basis: str
+    when: list[tuple[int, Test]]
+    convert: Callable[[Json], Json]
+    fit: Fit | None
+
+
+class Plan:
+    """Rules ready to run, with their sources. Rules of one target stand together, in their order."""
+
+    def __init__(self, rules: Iterable[tuple[int, RuleSpec]]) -> None:
+        self.sources = Sources()
+        grouped: dict[str, list[Rule]] = {}
+        for number, rule in rules:
+            grouped.setdefault(rule.target, []).append(self._compiled(number, rule))
+        self.targets = list(grouped.items())
+        self.facts: list[tuple[str, int]] = []
+
+    def read_facts(self, paths: Iterable[str]) -> None:
+        """Have these paths read as well: decision tables look at them."""
+        self.facts = [(path, self.sources.slot(path)) for path in dict.fromkeys(paths)]
+
+    def facts_in(self, values: list[Json]) -> dict[str, Json]:
+        """What the payload with these values tells at the paths of `read_facts`."""
+        told = ((path, self.sources.at(slot, values)) for path, slot in self.facts)
+        return {path: value for path, value in told if value is not MISSING}
+
+    def _compiled(self, number: int, rule: RuleSpec) -> Rule:
+        transform = transforms.build(rule.transform, rule.args)
+        return Rule(
+            number=number,
+            spec=rule,
+            slot=self.sources.slot(rule.source),
+            basis=DERIVED if rule.inferred else OBSERVED,
+            when=self.sources.tests(rule.when),
+            # The bound method: calling the model itself costs a look-up more.
+            convert=transform.__call__,
+            fit=_compile_fit(rule.target, transform),
+        )
+
+
+class EventPlan(Plan):
+    """All that one kind of event needs."""
+
+    def __init__(self, event: EventSpec, name: str, spec: MappingSpec) -> None:
+        super().__init__((n, rule) for n, rule in enumerate(spec.rules) if not rule.of_call and rule.applies_to(name))
+        self.event = event
+        self.required = [(path, self.sources.slot(path)) for path in event.required]
+        self.read_facts(path for path in _decision_paths(spec) if not reads_call(path))
+
+
+class CallPlan(Plan):
+    """The rules that read the whole call."""
+
+    def __init__(self, spec: MappingSpec) -> None:
+        super().__init__((number, rule) for number, rule in enumerate(spec.rules) if rule.of_call)
+        self.read_facts(path for path in _decision_paths(spec) if reads_call(path))
+
+
+def _decision_paths(spec: MappingSpec) -> list[str]:
+    return [path for decision in spec.decisions for path in sorted(decision.paths())]
+
+
+def _compile_fit(target: str, transform: transforms.Transform) -> Fit | None:
+    place = None if target in RULE_TARGETS else field_shape(target)
+    limit = BELOW.get(target)
+    if place is None or (limit is None and transform.fits(place)):
+        return None
+    is_normal = place.is_normal
+
+    def fit(value: Json) -> Json:
+        if not is_normal(value):
+            value = _normal(value, place)
+        if limit is not None and value >= limit:
+            raise TransformError(f"a value below {limit:g}", value)
+        return value
+
+    return fit
+
+
+def _normal(value: Json, place: Shape) -> Json:
+    try:
+        checked = place.adapter.validate_python(value)
+    except ValidationError as error:
+        # What an object lacks may be filled by other rules; the whole message is checked again later.
+        if isinstance(value, dict) and all(problem["type"] == "missing" for problem in error.errors()):
+            return value
+        raise
+    return value if isinstance(value, (dict, list)) else place.adapter.dump_python(checked, mode="json")

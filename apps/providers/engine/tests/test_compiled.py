@@ -1,0 +1,193 @@
+"""What runs is compiled: it must say what the plain reading of the same rules says, for any payload."""
+
+import json
+from fnmatch import fnmatchcase
+
+import jsonpath_rfc9535
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apps.providers.engine.jsonpath import compile_query
+from apps.providers.engine.mapping import Mapping
+from apps.providers.engine.paths import MISSING, compile_path, says_nothing
+from apps.providers.engine.redact import REDACTED
+from apps.providers.engine.rules import EventPlan
+from apps.providers.engine.sources import LATER, Sources
+from apps.providers.engine.spec import MappingSpec
+from apps.providers.engine.words import Globs
+
+WORDS = st.sampled_from(["x", "X ", "true", "gpt-Realtime", "", " ", REDACTED, "é"])
+LEAVES = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.5, 1.0, 1e-7]) | WORDS
+JSON = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=20,
+)
+PATHS = [
+    *("a", "b", "a.b", "a.c", "a.b.c", "b.a", "a[0].b", "a[-1]", "a[*].b", "a[*].b[*]"),
+    *("$.a[?@.b=='x'].c", "$['a','c']"),
+]
+
+
+# --- a slow, plain reading of rules, to compare with ---------------------------------------------------------------
+
+
+def plain_read(payload, path):
+    """The value at a dotted path or JSONPath, step by step."""
+    if path.startswith("$"):
+        query = jsonpath_rfc9535.compile(path)
+        found = [value for value in query.find(payload).values() if not says_nothing(value)]
+        return MISSING if not found else found[0] if query.singular_query() else found
+    steps = path.replace("[", ".[").split(".")
+    found = plain_walk(payload, steps)
+    return MISSING if says_nothing(found) else found
+
+
+def plain_walk(value, steps):
+    if not steps:
+        return value
+    step, *rest = steps
+    if step == "[*]":
+        items = [plain_walk(item, rest) for item in value] if isinstance(value, list) else []
+        return [item for item in items if not says_nothing(item)]
+    if step.startswith("["):
+        index = int(step[1:-1])
+        there = isinstance(value, list) and -len(value) <= index < len(value)
+        return plain_walk(value[index], rest) if there else MISSING
+    return plain_walk(value.get(step, MISSING), rest) if isinstance(value, dict) else MISSING
+
+
+def plain_word(value):
+    return str(value).lower() if isinstance(value, bool) else value.strip().lower() if isinstance(value, str) else value
+
+
+def plain_holds(value, condition):
+    told = not says_nothing(value)
+    kind, asked = next(iter(condition.items()))
+    if kind == "present":
+        return told is asked
+    if kind == "equals":
+        return told and plain_word(value) == plain_word(asked)
+    if kind == "not_in":
+        return told and all(plain_word(value) != plain_word(word) for word in asked)
+    if kind == "glob":
+        return told and isinstance(value, str) and fnmatchcase(plain_word(value), asked)
+    return told and (
+        asked.lower() in value.lower() if isinstance(value, str) else isinstance(value, (list, dict)) and asked in value
+    )
+
+
+def plain_map(payload, rules):
+    values = {}
+    for target in dict.fromkeys(rule["target"] for rule in rules):
+        for number, rule in enumerate(rules):
+            met = all(plain_holds(plain_read(payload, path), asked) for path, asked in rule["when"].items())
+            value = plain_read(payload, rule["source"]) if rule["target"] == target and met else MISSING
+            if value is not MISSING:
+                values[target] = [number, value]
+                break
+    return values
+
+
+CONDITIONS = st.sampled_from(
+    [
+        *({"present": True}, {"present": False}, {"equals": "x"}, {"equals": True}, {"equals": 1}),
+        *({"not_in": ["x", 0]}, {"glob": "*real*"}, {"contains": "x"}),
+    ]
+)
+RULES = st.lists(
+    st.fixed_dictionaries(
+        {
+            "source": st.sampled_from(PATHS),
+            "target": st.sampled_from([f"custom.provider_specific.some.data.{name}" for name in "xyz"]),
+            "when": st.dictionaries(st.sampled_from(PATHS), CONDITIONS, max_size=2),
+        }
+    ),
+    max_size=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from("abc"), JSON, max_size=3), RULES)
+def test_a_compiled_mapping_says_what_its_rules_say(payload, rules):
+    mapping = Mapping(MappingSpec.model_validate({"rules": rules}))
+    _, fragment, report = mapping.apply(payload)
+    assert {target: [value.rule, value.value] for target, value in fragment.values.items()} == plain_map(payload, rules)
+    assert report.failed == []
+
+
+@given(JSON, st.lists(st.sampled_from(PATHS), min_size=1, unique=True))
+def test_paths_read_together_have_the_values_that_each_has_alone(payload, paths):
+    sources = Sources()
+    slots = [sources.slot(path) for path in paths]
+    values = sources.read(payload)
+    assert [sources.at(slot, values) for slot in slots] == [plain_read(payload, path) for path in paths]
+
+
+QUERIES = [
+    "$", "$.a", "$.a.b", "$['a','b','c']", "$.a[0]", "$.a[-1].b", "$.a[*]", "$.*", "$.a[*].b", "$[0,'a']",
+    "$.a[?@.b=='x']", "$.a[?@.b!='x'].c", "$.a[?@.b==@.c]", "$.a[?'x'==@.b]", "$.a[?@.b==true]", "$.a[?@.b==1]",
+    "$.a[?@.b==null]", "$.a[?@.b]", "$.a[?!@.b.c]", "$.a[?@.b && @.c || !@.a]", "$.a[?@.b.c=='x']", "$.a[?@[0]=='x']",
+    "$.a[?@.b==0.5]", "$[?search(@.b, '[Rr]ealtime')]", "$.a[?match(@.b, 'x')]", "$.a[?search(@, 'x')]",
+    "$..b", "$.a[0:2]", "$.a[?@.b > 0]", "$.a[?length(@.b) == 1]", "$.a[?@ == 'x']", "$.a[?search(@.b, 'x.')]",
+    "$.a[?$.b == @.b]", "$.a[?@]",
+]  # fmt: skip
+
+
+@given(JSON, st.sampled_from(QUERIES))
+def test_a_compiled_query_finds_what_the_library_finds_in_the_same_order(payload, path):
+    search, singular = compile_query(path)
+    query = jsonpath_rfc9535.compile(path)
+    # As text: 1 and true are equal to Python.
+    assert json.dumps(search(payload)) == json.dumps(list(query.find(payload).values()))
+    assert singular == query.singular_query()
+
+
+# --- what is kept between payloads --------------------------------------------------------------------------------
+
+
+def test_a_search_runs_when_it_is_asked_for_and_then_once(monkeypatch):
+    sources = Sources()
+    slot = sources.slot("a[*].b")
+    runs = []
+    monkeypatch.setitem(sources._searches, slot, lambda payload: runs.append(payload) or ["found"])
+    values = sources.read({"a": []})
+    assert values[slot] is LATER
+    assert [sources.at(slot, values), sources.at(slot, values)] == [["found"], ["found"]]
+    assert runs == [{"a": []}]
+
+
+def test_one_path_has_one_slot_however_often_it_is_named():
+    sources = Sources()
+    assert sources.slot("a.b") == sources.slot("a.b")
+    assert sources.slot("a.b") != sources.slot("a")
+
+
+def test_a_payload_leaves_nothing_behind_for_the_next():
+    mapping = Mapping(MappingSpec.model_validate({"rules": [{"source": "a[*]", "target": "hcr.key_points"}]}))
+    assert mapping.apply({"a": ["x"]})[1].values["hcr.key_points"].value == ["x"]
+    assert mapping.apply({})[1].values == {}
+
+
+@pytest.mark.parametrize(("event", "number_of_rules"), [("end", 2), ("start", 1), ("other", 1)])
+def test_an_event_has_the_rules_that_apply_to_it(event, number_of_rules):
+    rules = [{"source": "a", "target": "hcr.summary"}, {"source": "b", "target": "hcr.summary", "event": "e*"}]
+    spec = MappingSpec.model_validate({"rules": rules})
+    plan = EventPlan(spec.event_spec(event), event, spec)
+    assert [len(found) for _, found in plan.targets] == [number_of_rules]
+
+
+GLOBS = st.lists(st.text(alphabet="aB*?[]!", max_size=4), max_size=3)
+
+
+@given(GLOBS, st.lists(st.text(alphabet="abB", max_size=4) | st.just("a" * 200), max_size=4))
+def test_globs_match_what_one_of_them_matches(globs, names):
+    expected = [name for name in names if any(fnmatchcase(name.lower(), glob.lower()) for glob in globs)]
+    assert Globs(globs).among(names) == expected
+    assert [name for name in names if Globs(globs).match(name)] == expected
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_plain_reading_of_this_file_reads_as_a_single_path_does(path):
+    payload = {"a": [{"b": "x", "c": [1]}, {"b": ["y"]}], "b": {"a": 1}, "c": 2}
+    assert plain_read(payload, path) == compile_path(path)(payload)
