@@ -741,7 +741,7 @@ def test_rules_are_reordered_added_and_deleted(operator: Client, draft: MappingV
     first, second = pair
     data |= {f"rules-{first}-position": str(second), f"rules-{second}-position": str(first), "rules-0-DELETE": "on"}
     new = {"source": "call.agent_id", "target": "hcr.headline", "transform": "text", "args": "{}", "event": "*",
-           "default": "", "position": "0"}  # fmt: skip
+           "default": "", "position": ""}  # fmt: skip
     answer = operator.post(draft_url(draft), data | added("rules", new, at=len(rules)))
     assert answer.status_code == 302, problems(answer)
     now = list(draft.rules.all())
