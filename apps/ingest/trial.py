@@ -17,7 +17,7 @@ from apps.ingest.inbox import without_secrets
 from apps.ingest.models import CallKey, InboundEvent
 from apps.ingest.reading import Reading, fold_event, of_one_call, read, stored_report, take_out_artifacts
 from apps.providers.engine.fold import Folded, fold
-from apps.providers.engine.mapping import Mapping
+from apps.providers.engine.mapping import Mapping, Report
 from apps.providers.engine.signatures import Scheme, Secret, SignedRequest, Verdict, best_verdict, verify
 from vcp.errors import PROVIDER_MAPPING_FAILED, ErrorObject
 
@@ -171,11 +171,15 @@ def _error(provider: str, text: str) -> ErrorObject:
 
 def describe_report(result: CaseResult, mapping: Mapping) -> dict[str, Any]:
     """The report with each rule in words: used, defaulted, missing, failed, and the words nobody knew."""
-    report = asdict(result.reading.report)
+    return {"disposition": result.reading.disposition, **_in_words(result.reading.report, mapping)}
+
+
+def _in_words(told: Report, mapping: Mapping) -> dict[str, Any]:
+    report = asdict(told)
     for name in ("used", "missing", "defaulted"):
         report[name] = [mapping.rule(number).describe() for number in report[name]]
     report["failed"] = [item | {"rule": mapping.rule(item["rule"]).describe()} for item in report["failed"]]
-    return {"disposition": result.reading.disposition, **report}
+    return report
 
 
 def merge_reports(trial: Trial, mapping: Mapping) -> dict[str, Any]:
@@ -188,10 +192,11 @@ def merge_reports(trial: Trial, mapping: Mapping) -> dict[str, Any]:
         "unseen": [],
         "warnings": [],
     }
-    for result in trial.cases:
-        for name, items in describe_report(result, mapping).items():
-            if name in merged:
-                merged[name] += [item for item in items if item not in merged[name]]
+    reports = [result.reading.report for result in trial.cases]
+    reports += [trial.folded.report] if trial.folded is not None else []
+    for report in reports:
+        for name, items in _in_words(report, mapping).items():
+            merged[name] += [item for item in items if item not in merged[name]]
     told = {*merged["used"], *merged["defaulted"]}
     merged["missing"] = [rule for rule in merged["missing"] if rule not in told]
     if trial.folded is not None:

@@ -69,7 +69,7 @@ def outcome_of_call(provider: ProviderSpec, mapping: Mapping, bodies: Iterable[b
         return {"failed": failed, "unseen": unseen, "message": None, "errors": []}
     checked = validate(folded.message, now=RECEIVED_AT)
     return {
-        "failed": failed + folded.failed,
+        "failed": failed + folded.report.failed,
         "unseen": unseen + folded.unseen,
         "message": checked.message.to_dict() if checked.message else None,
         "errors": [error.to_dict() for error in checked.errors],

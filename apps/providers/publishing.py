@@ -129,7 +129,9 @@ def _problem(provider: Provider, mapping: Mapping, identity: Any, fragment: Any)
     context = fold.Context(provider.slug, provider.name, identity.call_id or "", "", lambda number: "pseudonym")
     folded = fold.fold([event], mapping, context)
     report = validate(folded.message if folded else {}, now=SAMPLE_TIME)
-    return "; ".join(f"{error.field_path}: {error.message}" for error in report.errors)
+    problems = [f"{error.field_path}: {error.message}" for error in report.errors]
+    problems += [f"{failure['path']}: {failure['error']}" for failure in (folded.report.failed if folded else ())]
+    return "; ".join(problems)
 
 
 def publish(version: MappingVersion, *, check_samples: bool = True) -> list[SampleResult]:

@@ -20,7 +20,7 @@ from django.utils.http import urlencode
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 from unfold.decorators import action, display
-from unfold.widgets import UnfoldAdminDateWidget, UnfoldAdminDecimalFieldWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextInputWidget
 
 from apps.providers import pricing
 from apps.providers.admin.base import TextColumns, found_or_404, granted
@@ -28,6 +28,19 @@ from apps.providers.models import Price
 
 MAY_CHANGE = "providers.change_price"
 BOX = "usd_"
+
+
+def dollars(usd: Decimal) -> str:
+    """A price with two decimals, and more only where they are not zero."""
+    whole, _, decimals = f"{usd.normalize():f}".partition(".")
+    return f"{whole}.{decimals:0<2}"
+
+
+class DollarsField(forms.DecimalField):
+    """A price without the zeros that the database keeps behind it."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return dollars(value) if isinstance(value, Decimal) else value
 
 
 class InForceFilter(DropdownFilter):
@@ -63,7 +76,9 @@ class NewPricesForm(forms.Form):
     """All rates of one model with their newest prices; only those that are changed get a new one."""
 
     valid_from = forms.DateField(
-        label="From (UTC)", widget=UnfoldAdminDateWidget, help_text="The first day with the new prices."
+        label="From (UTC)",
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "date"}),
+        help_text="The first day with the new prices.",
     )
     source = forms.CharField(
         label="Source",
@@ -77,9 +92,9 @@ class NewPricesForm(forms.Form):
     def __init__(self, newest: Mapping[str, Price], data: Any = None) -> None:
         super().__init__(data, initial={"valid_from": _today()})
         for rate, row in newest.items():
-            self.fields[BOX + rate] = forms.DecimalField(
+            self.fields[BOX + rate] = DollarsField(
                 label=rate,
-                initial=Decimal(dollars(row.usd)),
+                initial=row.usd,
                 min_value=0,
                 max_digits=14,
                 decimal_places=8,
@@ -94,7 +109,7 @@ class NewPricesForm(forms.Form):
 
 @admin.register(Price)
 class PriceAdmin(TextColumns, ModelAdmin):
-    list_display = ("model", "rate", "price", "valid_from", "until", "state", "origin_word", "provider")
+    list_display = ("model", "rate", "price", "since", "until", "state", "origin_word", "provider")
     list_display_links = ("model", "rate")
     list_filter = ("provider", ModelFilter, InForceFilter, ("origin", ChoicesDropdownFilter))
     list_select_related = ("provider",)
@@ -125,6 +140,11 @@ class PriceAdmin(TextColumns, ModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Price | None = None) -> tuple[str, ...]:
         return ("provider", "model", "rate") if obj else ()
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "usd":
+            kwargs["form_class"] = DollarsField
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
     def save_model(self, request: HttpRequest, obj: Price, form: Any, change: bool) -> None:
         if form.changed_data:
             obj.origin = Price.Origin.ADMIN
@@ -141,9 +161,13 @@ class PriceAdmin(TextColumns, ModelAdmin):
     def price(self, obj: Price) -> str:
         return f"{dollars(obj.usd)} per {'1M tokens' if obj.per == Price.Per.MILLION else 'minute'}"
 
+    @display(description="valid from", ordering="valid_from")
+    def since(self, obj: Price) -> str:
+        return obj.valid_from.isoformat()
+
     @display(description="valid until", ordering="valid_until")
     def until(self, obj: Price) -> str:
-        return "further notice" if obj.valid_until is None else f"{obj.valid_until}"
+        return "further notice" if obj.valid_until is None else obj.valid_until.isoformat()
 
     @display(description="today", label={"in force": "success", "to come": "info"})
     def state(self, obj: Price) -> str:
@@ -202,13 +226,6 @@ class PriceAdmin(TextColumns, ModelAdmin):
             "they are replayed.",
         )
         return True
-
-
-def dollars(usd: Decimal) -> str:
-    """A price with two decimals, and more only where they are not zero."""
-    text = f"{usd.normalize():f}"
-    whole, _, decimals = text.partition(".")
-    return f"{whole}.{decimals:0<2}"
 
 
 def _today() -> date:

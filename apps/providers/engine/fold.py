@@ -13,7 +13,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from apps.providers.engine.conditions import Decision
-from apps.providers.engine.mapping import BELOW, DEFAULT, DERIVED, OBSERVED, Fragment, Mapping, Value
+from apps.providers.engine.mapping import BELOW, DEFAULT, DERIVED, OBSERVED, Fragment, Mapping, Report, Value
 from apps.providers.engine.paths import copied, fill, put, says_nothing
 from apps.providers.engine.prices import EstimateSpec, Rates, estimate
 from apps.providers.engine.spec import ARTIFACT_TARGETS, STAGES, Stage
@@ -84,7 +84,7 @@ class Context:
 class Folded:
     """The message as plain JSON, without checksum and processing times; `ready_made` when its sender wrote it whole.
 
-    `failed` and `artifacts` (by kind) are of the rules that read the whole call; each of those artifacts is to be kept
+    `report` and `artifacts` (by kind) are of the rules that read the whole call; each of those artifacts is to be kept
     under the reference that the context gave for it.
     """
 
@@ -92,7 +92,7 @@ class Folded:
     stage: Stage
     unseen: list[dict[str, Json]] = field(default_factory=list)
     ready_made: bool = False
-    failed: list[dict[str, Json]] = field(default_factory=list)
+    report: Report = field(default_factory=Report)
     artifacts: dict[str, Json] = field(default_factory=dict)
 
 
@@ -107,7 +107,7 @@ def fold(events: Iterable[Event], mapping: Mapping, context: Context) -> Folded 
         return Folded(dict(whole.fragment.message or {}), _stage(ordered), ready_made=True)
     merged = _Merged(ordered, mapping, context)
     message = merged.message()
-    return Folded(message, merged.stage, merged.unseen, failed=merged.failed, artifacts=merged.artifacts)
+    return Folded(message, merged.stage, merged.unseen, report=merged.report, artifacts=merged.artifacts)
 
 
 def _stage(events: Sequence[Event]) -> Stage:
@@ -129,7 +129,6 @@ class _Merged:
         self.history: list[str] = []
         self.problems: list[str] = sorted({text for event in events for text in event.failures})
         self.unseen: list[dict[str, Json]] = []
-        self.failed: list[dict[str, Json]] = []
         self.artifacts: dict[str, Json] = {}
         self.estimated: list[str] = []
         for event in events:
@@ -152,10 +151,9 @@ class _Merged:
     def _read_document(self) -> None:
         """What the rules make of the whole call fills what no event told as strongly."""
         self.facts |= self.mapping.facts_of_call(self.document)
-        found, report = self.mapping.apply_to_call(self.document)
-        self.unseen += report.unseen
-        self.failed = report.failed
-        self.problems += [f"{failure['path']}: {failure['error']}" for failure in report.failed]
+        found, self.report = self.mapping.apply_to_call(self.document)
+        self.unseen += self.report.unseen
+        self.problems += [f"{failure['path']}: {failure['error']}" for failure in self.report.failed]
         for target, value in found.items():
             if target in ARTIFACT_TARGETS:
                 self._keep_artifact(target, value)

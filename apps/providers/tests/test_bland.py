@@ -167,6 +167,7 @@ def test_without_a_secret_nothing_is_proved():
 # --- what arrives -------------------------------------------------------------------------------------------
 
 LINE = {"message": "Call connected", "call_id": "c", "category": "call", "log_level": "info"}
+TOOL_LINE = LINE | {"message": 'Executing custom tool: CheckSlots with input: {"day": "2026-03-11"}'}
 SMS = {"conversation_id": "x", "channel": "sms"}
 
 
@@ -184,7 +185,10 @@ SMS = {"conversation_id": "x", "channel": "sms"}
         *[({key: text for key, text in LINE.items() if key != part} | {"completed": True}, "post_call", "call_ended",
            "map") for part in ("category", "message", "log_level")],
         (LINE | {"category": "performance", "log_level": "performance"}, "in_call_event", "call_progress", "store"),
-        (LINE | {"message": "Executing custom tool: x with input: {}"}, "in_call_event", "call_progress", "store"),
+        (TOOL_LINE, "in_call_tool", "call_progress", "map"),
+        (TOOL_LINE | {"category": "webhook"}, "in_call_tool", "call_progress", "map"),
+        (TOOL_LINE | {"status": "completed"}, "post_call", "call_ended", "map"),
+        (TOOL_LINE | {"message": "Executing custom tool: x"}, "in_call_event", "call_progress", "store"),
         (LINE | {"message": "Storing dynamic data: {}"}, "in_call_event", "call_progress", "store"),
         (LINE | {"completed": True}, "in_call_event", "call_progress", "store"),
         (LINE | {"status": "completed"}, "post_call", "call_ended", "map"),
@@ -223,6 +227,7 @@ def test_only_the_finished_call_opens_one_and_no_event_waits_for_an_answer():
 
 def test_what_is_worked_out_later_lies_over_the_finished_call():
     rows = {row.name: (row.rank, row.proves) for row in SPEC.mapping.events if row.disposition == "map"}
+    assert rows.pop("in_call_tool") == (10, None)
     later = dict.fromkeys(("citations", "evals", "multiple", "post_transfer_transcript"), (40, "analysed"))
     assert rows == {"post_call": (30, "ended"), **later}
 
@@ -487,6 +492,37 @@ ENDED = {"id": 1, "user": "agent-action", "text": "Ended call"}
 )
 def test_capabilities_are_names_that_are_known_and_no_guesses(fields, capabilities):
     assert call_of(sample(**fields)).get("capabilities_invoked") == capabilities
+
+
+def tool_line(name: str, given: str = "{}", **fields: Any) -> dict[str, Any]:
+    return TOOL_LINE | {"message": f"Executing custom tool: {name} with input: {given}"} | fields
+
+
+@pytest.mark.parametrize(
+    ("lines", "capabilities"),
+    [
+        ([], ["Ended call"]),
+        ([tool_line("CheckSlots")], ["CheckSlots", "Ended call"]),
+        ([tool_line("CheckSlots"), tool_line("BookSlot"), tool_line("CheckSlots", '{"day": "another"}')],
+         ["BookSlot", "CheckSlots", "Ended call"]),
+        ([tool_line("Look up with care")], ["Look up with care", "Ended call"]),
+        ([tool_line(" ")], ["Ended call"]),
+        ([LINE, LINE | {"message": "Storing dynamic data: {}"}], ["Ended call"]),
+    ],
+)  # fmt: skip
+def test_tools_told_in_the_running_call_are_named_in_the_finished_one(lines, capabilities):
+    tools = [line for line in lines if MAPPING.identify(line).spec.disposition == "map"]
+    ended = sample(transcripts=[{"user": "agent-action", "text": "Ended call"}])
+    assert call_of(*tools, ended).get("capabilities_invoked") == capabilities
+
+
+def test_a_tool_s_line_waits_for_its_call_and_leaves_nothing_but_a_name():
+    line = tool_line("BookSlot", '{"phone": "+15550142233"}')
+    assert folded(line) is None
+    stored = store(line)
+    assert "+15550142233" not in json.dumps(stored.fragment.to_json())
+    assert stored.fragment.collected == {"tools": {"BookSlot": {"name": "BookSlot"}}}
+    assert data_of(line, sample()) == data_of(sample())
 
 
 CORRECTED = [

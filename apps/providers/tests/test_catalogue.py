@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from itertools import permutations
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -16,11 +17,13 @@ from apps.providers.engine.payload import parse
 from apps.providers.engine.signatures import NoneScheme, Secret, SignedRequest, TokenScheme, sign, verify
 from apps.providers.engine.spec import ProviderSpec
 from apps.providers.models import MappingVersion, Provider
+from apps.providers.sync import sync_catalog
 from vcp import validate
 
 NOW = datetime(2026, 3, 17, tzinfo=UTC)
 SECRET = "c2VjcmV0IG9mIHRoZSBjb250cmFjdCB0ZXN0cw=="  # of a form that every encoding of secrets takes
 CASES = [(slug, name) for slug in catalog.slugs() for name in golden.sample_bodies(slug)]
+CALLS = [(slug, name) for slug in catalog.slugs() for name in golden.sample_calls(slug)]
 SIGNED = [case for case in CASES if not isinstance(catalog.load(case[0]).auth, NoneScheme)]
 COVERED = [case for case in SIGNED if not isinstance(catalog.load(case[0]).auth, TokenScheme)]
 # What the samples hold that must be stored nowhere: the value of any key of these names.
@@ -91,6 +94,24 @@ def test_a_sample_comes_to_what_is_stored_beside_it(slug, name):
     assert golden.outcome(provider, Mapping(provider.mapping), body_of(slug, name)) == expected(slug, name)
 
 
+@pytest.mark.parametrize(("slug", "name"), CALLS)
+def test_samples_of_one_call_come_to_one_message_in_any_order_and_repeated(slug, name):
+    provider = catalog.load(slug)
+    mapping, bodies = Mapping(provider.mapping), golden.sample_calls(slug)[name]
+    stored = expected(slug, name)
+    assert len(bodies) > 1
+    assert stored["message"]
+    assert stored["errors"] == stored["failed"] == stored["unseen"] == []
+    for order in permutations(bodies):
+        assert golden.outcome_of_call(provider, mapping, order) == stored
+    twice = golden.outcome_of_call(provider, mapping, [*bodies, *bodies])
+    assert twice["message"]["vcp_payload"] == stored["message"]["vcp_payload"]
+
+
+def test_there_are_calls_of_several_samples():
+    assert CALLS
+
+
 @pytest.mark.parametrize(("slug", "name"), CASES)
 def test_what_is_stored_beside_a_sample_is_a_valid_message_or_its_disposition(slug, name):
     stored = expected(slug, name)
@@ -124,23 +145,27 @@ def test_no_stored_result_is_left_of_a_sample_that_is_gone(slug):
     stored = {
         path.name.removesuffix(".expected.json") for path in (catalog.FOLDER / "samples" / slug).glob("*.expected.json")
     }
-    assert stored == set(golden.sample_bodies(slug))
+    assert stored == {*golden.sample_bodies(slug), *golden.sample_calls(slug)}
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("slug", catalog.slugs())
-def test_a_mapping_comes_back_from_the_database_as_it_went_in(slug, catalogue):
+def test_a_mapping_comes_back_from_the_database_as_it_went_in(slug):
+    sync_catalog((slug,))
     # A database may hand out the keys of an object in another order: nothing may depend on it.
     version = MappingVersion.objects.get(provider__slug=slug)
     assert version.to_spec() == catalog.load(slug).mapping
     mapping = Mapping(version.to_spec())
     for name, body in golden.sample_bodies(slug).items():
         assert golden.outcome(catalog.load(slug), mapping, body) == expected(slug, name)
+    for name, bodies in golden.sample_calls(slug).items():
+        assert golden.outcome_of_call(catalog.load(slug), mapping, bodies) == expected(slug, name)
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("slug", catalog.slugs())
-def test_the_rows_of_a_provider_pass_the_checks_of_the_admin(slug, catalogue):
+def test_the_rows_of_a_provider_pass_the_checks_of_the_admin(slug):
+    sync_catalog((slug,))
     provider = Provider.objects.get(slug=slug)
     provider.full_clean()
     version = provider.published

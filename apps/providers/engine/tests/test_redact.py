@@ -1,5 +1,6 @@
 """Redaction: what is found, what stays byte for byte, and bodies that are not quite JSON."""
 
+import hashlib
 import json
 import re
 from fnmatch import fnmatchcase
@@ -248,3 +249,29 @@ def test_broken_bodies_raise_nothing_and_leave_no_secret(document, place, noise)
 @given(st.binary())
 def test_no_bytes_whatever_raise(body):
     redact(body + b'"token":' + body, ["**.token", "*"])
+
+
+# --- hashes instead -------------------------------------------------------------------------------------------
+
+
+def hashed(body: bytes, *patterns: str) -> bytes:
+    return compile_patterns(patterns, hashed=True)(body)
+
+
+def test_a_hash_can_stand_for_a_value_and_is_that_of_its_text_however_it_is_escaped():
+    digest = "sha256:" + hashlib.sha256("Zoë".encode()).hexdigest()
+    for written in ('"Zoë"'.encode(), rb'"Zo\u00eb"'):
+        body = b'{"a": {"b": ' + written + b"}}"
+        assert json.loads(hashed(body, "a.b")) == {"a": {"b": digest}}
+
+
+def test_what_is_hashed_once_stays_as_it_is_and_null_tells_nothing():
+    once = hashed(b'{"a": "secret", "b": null}', "a", "b")
+    assert hashed(once, "a", "b") == once
+    assert json.loads(once)["b"] is None
+
+
+@pytest.mark.parametrize("value", [b'{"c": 1}', b"[1, 2]", b"17", rb'"broken \u12"'])
+def test_whatever_is_no_text_is_hashed_as_it_is_written(value):
+    found = json.loads(hashed(b'{"a": ' + value + b"}", "a"))
+    assert found == {"a": "sha256:" + hashlib.sha256(value).hexdigest()}

@@ -95,6 +95,12 @@ TURN = {"role": "tool", "name": "look up", "n": 1}
         ("phone", {}, 15550142201, "15550142201"),
         ("phone", {}, "anonymous", "anonymous"),
         ("phone", {}, "sip:bob@example.com", "sip:bob@example.com"),
+        ("sip_user", {}, '"Dana" <sip:+15550142233@sip.example.com>;tag=x', "+15550142233"),
+        ("sip_user", {}, "<SIPS:%2B15550142233;user=phone>", "+15550142233"),
+        ("sip_user", {}, "sip:4711@sip.example.com", "4711"),
+        ("sip_user", {}, '"sip:+19990001111@x" <sip:+15550142233@sip.example.com>', "+15550142233"),
+        ("sip_user", {}, r'"a \" <sip:+19990001111@x>" <sip:anonymous@anonymous.invalid>', MISSING),
+        ("sip_user", {}, "sip:+19990001111 <sip:+15550142233@sip.example.com>", "+15550142233"),
         ("phone", {}, "911", "911"),
         ("phone", {}, "(555) 014-2201", "(555) 014-2201"),
         ("phone", {}, "+1５550142201", "+1５550142201"),
@@ -227,6 +233,18 @@ ARGS = {
     "key": {"by": "a.b"},
     "phrases": {"value": "a"},
     "members": {"names": ["a", "B*"], "needs": ["b"]},
+    "spread": {"path": "a", "into": "b"},
+    "tally": {"path": "a"},
+    "count": {"where": {"b": "x"}, "distinct": "a"},
+    "excerpt": {"after": "a", "before": "b"},
+    "turns": {
+        "item": "a", "previous": "b", "speaker": "c", "speakers": {"x": "y"}, "parts": "d", "texts": ["a"],
+        "spoken": "e", "place": "f", "at": "g", "heard_ms": "h",
+    },
+    "invocations": {
+        "uses": [{"type": "tool_call", "where": {"a": "x"}, "id": "b", "name": "c", "error": "d"}],
+        "at": "e",
+    },
     "score": {
         "terms": [[{"when": {"a": "x"}, "add": 1}], [{"when": {"b.c": {"contains": "y"}}, "add": 1}]],
         "most": 2,
@@ -249,7 +267,7 @@ def test_any_json_gives_json_or_the_transforms_own_errors(name, value):
         found = build(name, ARGS.get(name, {}))(value)
     except (TransformError, UnseenWord):
         return
-    if name not in ("same", "first", "pluck", "rows", "listed", "members") and found is not MISSING:
+    if name not in ("same", "first", "last", "pluck", "rows", "listed", "members", "spread") and found is not MISSING:
         orjson.dumps(found, option=orjson.OPT_STRICT_INTEGER if name == "scale" else None)
 
 
