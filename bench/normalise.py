@@ -178,16 +178,16 @@ def cases(size: int) -> Iterator[Case]:
 
 
 def print_stages(found: Sequence[Case], rounds: int, seconds: float, out: TextIO) -> None:
-    print(f"{'provider':<12}{'bytes':>6}  {'stage':<16}{'events/s':>10}{'best':>10}{'x json.loads':>14}", file=out)
+    print(f"{'provider':<16}{'bytes':>6}  {'stage':<16}{'events/s':>10}{'best':>10}{'x json.loads':>14}", file=out)
     for case in found:
         for stage, result in measure(case.stages(), rounds, seconds).items():
-            place = f"{case.slug:<12}{len(case.body):>6}  {stage:<16}"
+            place = f"{case.slug:<16}{len(case.body):>6}  {stage:<16}"
             print(f"{place}{result.per_sec:>10,.0f}{result.best_per_sec:>10,.0f}{result.ratio:>14.2f}", file=out)
 
 
 def print_crowd(found: Sequence[Case], rounds: int, seconds: float, out: TextIO) -> None:
     """The same reading with only the catalogue's mappings in memory, and with MANY."""
-    print(f"\n{'read with':<20}{'events/s':>10}{'x json.loads':>14}", file=out)
+    print(f"\n{'read with':<24}{'events/s':>10}{'x json.loads':>14}", file=out)
     crowd: list[Case] = []
     for loaded in (len(found), MANY):
         while len(found) + len(crowd) < loaded:
@@ -197,7 +197,7 @@ def print_crowd(found: Sequence[Case], rounds: int, seconds: float, out: TextIO)
             lanes: dict[str, Work] = {YARDSTICK: partial(json.loads, case.body), "read": case.read}
             result = measure(lanes, rounds, seconds)["read"]
             place = f"{case.slug} of {loaded}"
-            print(f"{place:<20}{result.per_sec:>10,.0f}{result.ratio:>14.2f}", file=out)
+            print(f"{place:<24}{result.per_sec:>10,.0f}{result.ratio:>14.2f}", file=out)
 
 
 def _another(case: Case) -> Case:

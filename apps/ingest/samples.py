@@ -37,13 +37,16 @@ class SampleCall:
 
 def fresh_calls(slug: str, mapping: Mapping, now: datetime, token: str) -> list[SampleCall]:
     """The provider's samples that belong to calls, moved to end just before `now`; `token` makes their ids new."""
+    told = [(mapping.identify(payload), payload) for payload in catalog.samples(slug).values()]
+    of_calls = [(identity, payload) for identity, payload in told if identity.spec.disposition == "map"]
+    # A session's own batch belongs to the call whose session it is.
+    named = {alias: identity.call_id or "" for identity, _ in of_calls for alias in identity.aliases}
     calls: dict[str, list[tuple[int, Any]]] = {}
-    aliases: dict[str, set[str]] = {}
-    for payload in catalog.samples(slug).values():
-        identity = mapping.identify(payload)
-        if identity.spec.disposition == "map" and identity.call_id:
-            calls.setdefault(identity.call_id, []).append((identity.spec.rank, payload))
-            aliases.setdefault(identity.call_id, set()).update(identity.aliases)
+    for identity, payload in of_calls:
+        if identity.call_id:
+            call_id = named.get(identity.call_id, identity.call_id)
+            calls.setdefault(call_id, []).append((identity.spec.rank, payload))
+    aliases = {call_id: {alias for alias, owner in named.items() if owner == call_id} for call_id in calls}
     return [
         _fresh([call_id, *sorted(aliases[call_id])], events, mapping, now, f"{token}{n:02d}")
         for n, (call_id, events) in enumerate(calls.items())

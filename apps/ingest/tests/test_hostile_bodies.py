@@ -184,7 +184,7 @@ def test_a_body_that_is_not_json_is_kept_and_shows_as_failed(deliver, drain):
 
 
 def test_a_failure_names_code_path_rule_and_trace(deliver, drain, monkeypatch):
-    def refuse(self, payload):
+    def refuse(self, payload, identity=None):
         raise MappingError("VCP_E004", "call.start_timestamp: not a time", path="$.call.start_timestamp", rule="a rule")
 
     response = deliver(sample(ENDED))
