@@ -266,6 +266,9 @@ class MappingVersion(models.Model):
     redact = models.JSONField(default=list, blank=True, help_text="Payload paths whose values are never stored.")
     leftovers = models.JSONField(default=dict, blank=True, help_text="What of the unused payload is kept, and where.")
     end_from_duration = models.BooleanField(default=False, help_text="No end time of its own: start plus duration.")
+    start_from_receipt = models.BooleanField(
+        default=False, help_text="No times at all: the start is the receipt of the call's end, less its duration."
+    )
 
     class Meta:
         ordering = ["provider", "-number"]
@@ -313,6 +316,7 @@ class MappingVersion(models.Model):
                 "redact": self.redact,
                 "leftovers": self.leftovers,
                 "end_from_duration": self.end_from_duration,
+                "start_from_receipt": self.start_from_receipt,
                 "events": [row.as_data() for row in self.webhook_schemas.all()],
                 "rules": [row.as_data() for row in self.rules.all()],
             }

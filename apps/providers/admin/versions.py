@@ -44,6 +44,7 @@ from apps.providers.engine.spec import ARTIFACT_TARGETS, EventKind, MappingSpec,
 from apps.providers.models import Immutable, MappingRule, MappingVersion, Provider, WebhookSchema
 from vcp.models import field_paths
 
+SWITCHES = ("end_from_duration", "start_from_receipt")
 PARTS = ("read", "collections", "decisions", "estimates", "redact", "leftovers")
 
 
@@ -160,7 +161,7 @@ def _is_new(form: Any) -> bool:
 
 def _whole(version: MappingVersion, events: list[WebhookSchema], rules: list[MappingRule]) -> MappingSpec:
     """The version with these rows as the engine would read it. Raises pydantic.ValidationError."""
-    parts = {name: getattr(version, name) for name in (*PARTS, "format", "end_from_duration")}
+    parts = {name: getattr(version, name) for name in (*PARTS, "format", *SWITCHES)}
     rows = {"events": [row.as_data() for row in events], "rules": [row.as_data() for row in rules]}
     return MappingSpec.model_validate({**parts, **rows})
 
@@ -213,7 +214,7 @@ class VersionForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = MappingVersion
-        fields = ("reason", "format", "end_from_duration", *PARTS)
+        fields = ("reason", "format", *SWITCHES, *PARTS)
         help_texts = {
             "read": 'Where a payload has its event name, call id and time: {"event": "type", "call_id": "call.id", '
             '"occurred_at": "sent_at"}. Several paths are tried in order; classify names events by their look.',
@@ -264,7 +265,7 @@ class MappingVersionAdmin(TextColumns, ModelAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: MappingVersion | None = None) -> Any:
         if not self.has_change_permission(request, obj):
             return ()
-        return ((None, {"fields": ("reason", ("format", "end_from_duration"), *PARTS)}),)
+        return ((None, {"fields": ("reason", "format", SWITCHES, *PARTS)}),)
 
     def get_inlines(self, request: HttpRequest, obj: MappingVersion | None) -> list[Any]:
         return [EventInline, RuleInline] if self.has_change_permission(request, obj) else []

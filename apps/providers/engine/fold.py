@@ -238,14 +238,21 @@ class _Merged:
         if clocks:
             self._infer(START, min(clocks, key=_moment))
         if START not in self.values:
-            self._infer(START, to_iso(self._first_received()))
-            self.history.append("start_time_unknown")
+            estimated = self._start_by_receipt(duration)
+            self._infer(START, estimated or to_iso(self._first_received()))
+            self.history.append("start_time_estimated" if estimated else "start_time_unknown")
         if self.mapping.spec.end_from_duration and start and duration is not None:
             self._infer(END, _shifted(start, duration))
         self._check_end()
         if start is not None and self.observed(END) is not None:
             seconds = _seconds_between(start, self.observed(END))
             self.add(DURATION, seconds if seconds < BELOW[DURATION] else None)
+
+    def _start_by_receipt(self, duration: int | None) -> str | None:
+        if not self.mapping.spec.start_from_receipt or duration is None:
+            return None
+        ends = [event.received_at for event in self.events if event.proves in ("ended", "analysed")]
+        return _shifted(to_iso(min(ends)), -duration) if ends else None
 
     def _check_end(self) -> None:
         end = self.get(END)

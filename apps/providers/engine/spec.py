@@ -281,6 +281,8 @@ class MappingSpec(Strict):
     leftovers: LeftoverSpec = Field(default_factory=LeftoverSpec)
     # The end is start plus duration where the provider sends no end time of its own.
     end_from_duration: bool = False
+    # Where no start and no end is told, the call ended when the telling of its end was received.
+    start_from_receipt: bool = False
 
     @field_validator("decisions")
     @classmethod
