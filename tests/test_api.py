@@ -497,7 +497,7 @@ def same_at_both_doors(client, path, **request):
 def test_both_doors_refuse_alike(stranger, providers):
     send = {"data": BODY, "content_type": JSON}
     assert_error(same_at_both_doors(stranger, "/retell/demo", **send), 401, "HTTP_401")
-    assert_error(same_at_both_doors(stranger, "/retell", **send), 404, "VCP_E002")
+    assert_error(same_at_both_doors(stranger, "/retell", **send), 401, "HTTP_401")
     assert_error(same_at_both_doors(stranger, "/nobody", **send), 404, "VCP_E002")
     assert_error(same_at_both_doors(stranger, "/retell/demo", **send, headers=signed(BODY + b" ")), 401, "HTTP_401")
     Provider.objects.update(body_limit_bytes=1024)

@@ -4,11 +4,11 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
+from apps.history.models import Change
 from apps.ingest import messages
 from apps.ingest.models import CallKey
 from apps.providers import registry
@@ -105,7 +105,8 @@ def test_new_prices_begin_from_a_day_and_only_those_that_were_changed(catalogue,
     assert stored(model="m-1", rate="text_in") == [(Decimal(4), MAY, "admin"), (Decimal("3.2"), None, "admin")]
     assert stored(rate="text_out") == [(Decimal(16), None, "catalogue")]
     assert stored(model="m-2") == [(Decimal(4), None, "catalogue")]
-    assert "New price: 3.20" in LogEntry.objects.latest("pk").change_message
+    told = [(entry.author, entry.verb, entry.part) for entry in Change.objects.filter(part="price of m-1 text_in")]
+    assert told[:2] == [("olga", "created", "price of m-1 text_in"), ("olga", "changed", "price of m-1 text_in")]
 
 
 @pytest.mark.parametrize(

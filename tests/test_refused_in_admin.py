@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from apps.history.models import Change
 from apps.ingest.models import InboundEvent, RefusedDelivery
 from apps.providers import registry
 from apps.providers.models import Endpoint
@@ -56,7 +56,8 @@ def test_a_rotation_from_the_notice_to_the_deliveries(operator: Client, refused:
     answer = operator.post(action(endpoint(), "recheck"), follow=True)
     assert "Rechecked: 12 admitted." in said_after(answer)
     assert (InboundEvent.objects.count(), RefusedDelivery.objects.count()) == (12, 0)
-    assert "Rechecked: 12 admitted." in LogEntry.objects.latest("id").get_change_message()
+    rechecked = Change.objects.get(verb="rechecked")
+    assert rechecked.note == "12 admitted"
     assert operator.get(reverse("admin:index")).context["notices"] == []
     assert "Recheck what was refused" not in text_of(operator.get(page(Endpoint, "change", endpoint().pk)))
 

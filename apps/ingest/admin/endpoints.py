@@ -55,8 +55,7 @@ class EndpointWithTrafficAdmin(EndpointAdmin):
             lines = [f"Refused deliveries that are kept: {_count(endpoint)}.", WHAT_A_RECHECK_DOES]
             title = "Recheck what was refused"
             return confirmation(self, request, endpoint, title=title, lines=lines, button="Recheck all")
-        text = recheck_and_tell(request, RefusedDelivery.objects.filter(endpoint=endpoint))
-        self.log_change(request, endpoint, text)
+        recheck_and_tell(request, RefusedDelivery.objects.filter(endpoint=endpoint))
         return HttpResponseRedirect(reverse("admin:providers_endpoint_change", args=[endpoint.pk]))
 
 

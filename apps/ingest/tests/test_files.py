@@ -15,6 +15,7 @@ from django.core.files.base import ContentFile
 from django.db import DatabaseError
 from django.utils import timezone
 
+from apps.history import record as history
 from apps.ingest import files, inbox, retention, storage, tasks
 from apps.ingest.models import Artifact, CallKey, InboundEvent, Message, StoredFile
 from apps.ingest.operations import erase_call, replay
@@ -281,7 +282,7 @@ def test_a_recording_that_comes_after_its_call_was_erased_goes_at_once(arrive, d
 def test_an_erasure_that_is_rolled_back_leaves_the_recording(arrive, drain, folder):
     arrive(audio(), provider=SLUG)
     drain()
-    with patch.object(CallKey, "delete", side_effect=DatabaseError), pytest.raises(DatabaseError):
+    with patch.object(history, "forget", side_effect=DatabaseError), pytest.raises(DatabaseError):
         erase_call(CallKey.objects.get(), ARRIVAL)
     assert set(kept(folder)) == {sha256()}
     assert Artifact.objects.get().file.pk == sha256()

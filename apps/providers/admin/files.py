@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from unfold.admin import ModelAdmin
 
+from apps.history.record import record
 from apps.providers import importing
 from apps.providers.admin.base import page
 from apps.providers.admin.difference import shown_fields, shown_parts
@@ -76,7 +77,7 @@ def _import(admin: ModelAdmin, request: HttpRequest, plan: importing.Plan) -> Ht
     if not request.user.has_perms([f"providers.{right}" for right in needed]):
         raise PermissionDenied
     provider, version = importing.carry_out(plan, author=request.user)
-    admin.log_change(request, provider, "Imported from a file.")
+    record(provider, "imported from a file")
     if version is None:
         messages.success(request, f"{provider} was imported; its mapping is in force already.")
         return HttpResponseRedirect(reverse("admin:providers_provider_change", args=[provider.pk]))

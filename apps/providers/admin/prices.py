@@ -217,8 +217,6 @@ class PriceAdmin(TextColumns, ModelAdmin):
         except ValidationError as error:
             form.add_error(None, error)
             return False
-        for row in new:
-            self.log_addition(request, row, f"New price: {dollars(row.usd)}; the one before ends.")
         rates = ", ".join(row.rate for row in new)
         messages.success(
             request,

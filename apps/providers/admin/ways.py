@@ -139,7 +139,6 @@ def new_url_page(admin: ModelAdmin, request: HttpRequest, object_id: str, way_id
     url = Hidden()
     if form.is_valid():
         url = _make_url(way, form.cleaned_data)
-        admin.log_change(request, endpoint, f"Made a URL with a new token for “{way.name}”.")
     return _page(admin, request, endpoint, form=form, url=url)
 
 

@@ -847,6 +847,9 @@ class Gather(Transform):
     name = "gather"
     parts: tuple[Part, ...] = Field(min_length=1)
 
+    def model_post_init(self, context: Any, /) -> None:
+        _ = self._chains  # steps that cannot be built are refused here, not at the first payload
+
     @cached_property
     def _chains(self) -> list[tuple[Getter, Chain]]:
         steps = [(part.path, {"transform": part.transform, "args": part.args}) for part in self.parts]

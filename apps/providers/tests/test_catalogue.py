@@ -207,7 +207,7 @@ TWICE = '[[auth_options]]\nname = "x"\nscheme = {kind = "token"}\n' * 2
         (
             MINIMAL.replace("[mapping]", TWICE + "[mapping]"),
             "acme.toml",
-            "acme.toml: auth_options: Value error, 'x' stands",
+            "acme.toml: auth_options: 'x' stands",
         ),
         (MINIMAL + 'colour = "red"\n', "acme.toml", "acme.toml: mapping.colour"),
         (MINIMAL + '[[mapping.rules]]\nsource = "a"\ntarget = "b"\n', "acme.toml", "acme.toml: mapping.rules.0.target"),
