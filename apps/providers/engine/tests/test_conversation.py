@@ -187,7 +187,8 @@ REMOTE = told("remote", "id", "g", "t1")
         ([REMOTE | {"error": {"code": 5}}], [use("g", False, kind="tool_call")]),
         ([REMOTE, told("broken", "id")], [use("g", False, kind="tool_call")]),
         ([CALL | {"call_id": "2"}, CALL | {"at": "t2"}], [use("f", False), use("f", False, "t2")]),
-        ([told("call", "call_id", at="t1"), told("call", "id", "f")], MISSING),
+        ([told("call", "call_id", at="t1"), told("call", "id", "f")], [use("f", False)]),
+        ([told("call", "call_id", at="t1"), told("call", "call_id", at="t2")], MISSING),
         ([{"kind": "call", "name": "f", "at": "t1"}, told("other", "id", "f", "t1")], MISSING),
     ],
 )
