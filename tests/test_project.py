@@ -91,7 +91,7 @@ def through_wrapper(wsgi, body, limit=10, **environ):
         seen.append((environ["wsgi.input"].read(), environ.get("CONTENT_LENGTH")))
         return []
 
-    wsgi.with_content_length(app, lambda: limit)({"wsgi.input": io.BytesIO(body), **environ}, lambda *args: None)
+    wsgi.with_content_length(app, lambda path: limit)({"wsgi.input": io.BytesIO(body), **environ}, lambda *args: None)
     return seen[0]
 
 
@@ -114,20 +114,33 @@ def test_a_chunked_body_gets_its_length_and_every_other_stays(wsgi, body, enviro
     assert through_wrapper(wsgi, body, **environ) == seen
 
 
-def test_the_wrapper_s_limit_is_the_largest_of_all_providers(catalogue, wsgi):
-    assert wsgi._largest_limit() == settings.WEBHOOK_BODY_LIMIT_BYTES
-    Provider.objects.filter(slug="retell").update(body_limit_bytes=settings.WEBHOOK_BODY_LIMIT_BYTES + 5)
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        ("/webhook/retell", 5),
+        ("/webhook/RETELL/default/a_token", 5),
+        ("/api/webhook/retell/demo", 5),
+        ("/webhook/vcp", 0),
+        ("/webhook/nobody", 0),
+        ("/admin/", 0),
+        ("", 0),
+    ],
+)
+def test_the_wrapper_s_limit_is_that_of_the_provider_in_the_path(catalogue, wsgi, path, more):
+    provider = Provider.objects.get(slug="retell")
+    provider.body_limit_bytes = settings.WEBHOOK_BODY_LIMIT_BYTES + 5
+    provider.save()
     registry.forget()
-    assert wsgi._largest_limit() == settings.WEBHOOK_BODY_LIMIT_BYTES + 5
+    assert wsgi._limit_of(path) == settings.WEBHOOK_BODY_LIMIT_BYTES + more
 
 
 @pytest.mark.parametrize("error", [OperationalError("down"), InterfaceError("connection already closed")])
 def test_without_a_database_the_wrapper_leaves_the_answer_to_the_view(wsgi, monkeypatch, error):
-    def down():
+    def down(slug):
         raise error
 
-    monkeypatch.setattr(registry, "largest_body_limit_bytes", down)
-    assert wsgi._largest_limit() == settings.WEBHOOK_BODY_LIMIT_BYTES
+    monkeypatch.setattr(registry, "body_limit_bytes", down)
+    assert wsgi._limit_of("/webhook/retell") == settings.WEBHOOK_BODY_LIMIT_BYTES
 
 
 # --- local keys -----------------------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from django.db import Error as AnyDatabaseError
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-def with_content_length(app: WSGIApp, limit_bytes: Callable[[], int]) -> WSGIApp:
-    """Read a body that comes without Content-Length (at most one byte more than the limit) and state its length.
+def with_content_length(app: WSGIApp, limit_bytes: Callable[[str], int]) -> WSGIApp:
+    """Read a body that comes without Content-Length (at most one byte more than its path's limit) and state its length.
 
     Django takes a WSGI body's length from Content-Length and reads an empty body without it; some providers
     send large events chunked. One byte above the limit is enough for the view to answer 413.
@@ -23,7 +23,7 @@ def with_content_length(app: WSGIApp, limit_bytes: Callable[[], int]) -> WSGIApp
 
     def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if not environ.get("CONTENT_LENGTH") and "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
-            body = environ["wsgi.input"].read(limit_bytes() + 1)
+            body = environ["wsgi.input"].read(limit_bytes(environ.get("PATH_INFO", "")) + 1)
             environ["wsgi.input"] = BytesIO(body)
             environ["CONTENT_LENGTH"] = str(len(body))
         return app(environ, start_response)
@@ -31,9 +31,11 @@ def with_content_length(app: WSGIApp, limit_bytes: Callable[[], int]) -> WSGIApp
     return wrapped
 
 
-def _largest_limit() -> int:
+def _limit_of(path: str) -> int:
+    """What may come chunked to this path: strangers cannot have a large provider's bodies buffered elsewhere."""
+    _, _, rest = path.partition("/webhook/")
     try:
-        return registry.largest_body_limit_bytes()
+        return registry.body_limit_bytes(rest.partition("/")[0])
     except AnyDatabaseError:
         return int(settings.WEBHOOK_BODY_LIMIT_BYTES)  # the view then answers 503
 
@@ -44,4 +46,4 @@ from apps.providers import registry  # noqa: E402 - models can be imported only 
 from voicelens.startup import require_field_keys  # noqa: E402
 
 require_field_keys()
-application = with_content_length(django_application, _largest_limit)
+application = with_content_length(django_application, _limit_of)

@@ -167,9 +167,10 @@ def rates(provider_slug: str, model: str, at: datetime) -> Rates | None:
     return None if known is None else known.at(model, at)
 
 
-def largest_body_limit_bytes() -> int:
-    limits = [found.body_limit_bytes for found in _holder.current().providers.values()]
-    return int(max([settings.WEBHOOK_BODY_LIMIT_BYTES, *limits]))
+def body_limit_bytes(provider_slug: str) -> int:
+    """The largest body that this provider may send; the general limit for one there is not."""
+    found = provider(provider_slug)
+    return found.body_limit_bytes if found is not None else int(settings.WEBHOOK_BODY_LIMIT_BYTES)
 
 
 def note_secret_used(secret_id: str, now: datetime) -> None:
