@@ -120,12 +120,17 @@ class DeliveryOfCallSerializer(serializers.ModelSerializer[InboundEvent]):
 
 class FieldSourceSerializer(serializers.Serializer[Any]):
     target = serializers.CharField(help_text="Below vcp_payload.")
-    event = serializers.CharField()
-    delivery_id = serializers.UUIDField()
+    event = serializers.CharField(
+        source="row.event", default=None, allow_null=True, help_text="Null: a rule over the whole call."
+    )
+    delivery_id = serializers.UUIDField(source="row.delivery_id", default=None, allow_null=True)
     basis = serializers.ChoiceField(["observed", "derived", "default"])
     rule = serializers.IntegerField(allow_null=True, help_text="Its place in the mapping version, from 0.")
     source = serializers.CharField(  # type: ignore[assignment]  # a field of that name
-        allow_null=True, help_text="The rule's path into the payload."
+        source="spec.source",
+        default=None,
+        allow_null=True,
+        help_text="The rule's path into the payload, or into what events collected.",
     )
 
 
@@ -144,8 +149,10 @@ class MessageDetailSerializer(MessageSerializer):
 
     @extend_schema_field(FieldSourceSerializer(many=True))
     def sources_of_fields(self, row: Message) -> Any:
-        """For each target that a rule gave, the delivery and the rule."""
-        return FieldSourceSerializer(selectors.field_sources(row.call_key.events.all()), many=True).data
+        """For each target that a rule gave, the delivery, if it was a single one, and the rule."""
+        return FieldSourceSerializer(
+            selectors.field_sources(selectors.folded(row.call_key.events.all())), many=True
+        ).data
 
 
 class DeliverySerializer(DeliveryOfCallSerializer):

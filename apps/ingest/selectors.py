@@ -1,15 +1,16 @@
 """Reading functions over calls and deliveries. Lists never load a message's document or a delivery's body."""
 
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Prefetch, QuerySet
 
 from apps.ingest.models import Artifact, InboundEvent, Message
 from apps.ingest.reading import fold_event
+from apps.providers import registry
 from apps.providers.engine.fold import STRENGTH
-from apps.providers.models import MappingRule
+from apps.providers.engine.spec import ARTIFACT_TARGETS, RuleSpec
 
 MESSAGE_COLUMNS = (
     "id", "call_id", "provider", "account", "environment", "vcp_version", "stage", "created_at", "updated_at",
@@ -55,39 +56,66 @@ def artifacts() -> QuerySet[Artifact]:
 
 @dataclass(frozen=True)
 class FieldSource:
-    """Which delivery and which rule gave a target of the message. `rule` counts from 0 in the mapping version."""
+    """Which delivery and which rule gave a target of the message its value.
+
+    `row` is None where the rule reads the whole call. `rule` counts from 0 in the mapping version; None: no rule, it
+    was taken as it is.
+    """
 
     target: str
-    event: str
-    delivery_id: uuid.UUID
+    value: Any
     basis: str
+    row: InboundEvent | None
+    version_id: int | None
     rule: int | None
-    source: str | None
+
+    @property
+    def spec(self) -> RuleSpec | None:
+        """The rule itself."""
+        if self.rule is None or self.version_id is None:
+            return None
+        return registry.mapping_of_version(self.version_id).rule(self.rule)
+
+
+def folded(events: Iterable[InboundEvent]) -> list[InboundEvent]:
+    """Of a call's events those that its message is made of."""
+    return [event for event in events if event.state in (State.PROCESSED, State.WAITING)]
+
+
+def in_order(events: Iterable[InboundEvent]) -> list[InboundEvent]:
+    """Events with a fragment, lowest first: those further on lie over those before."""
+    return sorted((event for event in events if event.fragment), key=lambda event: fold_event(event).order)
 
 
 def field_sources(events: Iterable[InboundEvent]) -> list[FieldSource]:
-    """For each target that a rule gave, the delivery whose value stands in the message; by target.
+    """For each target that these events tell together, by name, whose value stands in the message.
 
     What is worked out from the whole call (gap, headline, …), decided by a table, or corrected by people has no
     rule and is not listed.
     """
-    folded = [row for row in events if row.fragment and row.state in (State.PROCESSED, State.WAITING)]
-    sources = _rule_sources({row.mapping_version_id for row in folded if row.mapping_version_id})
     winners: dict[str, FieldSource] = {}
-    for row in sorted(folded, key=lambda row: fold_event(row).order):
-        rules = sources.get(row.mapping_version_id, [])
-        for target, (basis, rule, _) in (row.fragment or {}).get("values", {}).items():
+    rows = in_order(events)
+    for row in rows:
+        for target, value in fold_event(row).fragment.values.items():
             there = winners.get(target)
-            if there is None or STRENGTH[basis] >= STRENGTH[there.basis]:
-                source = rules[rule] if rule is not None and rule < len(rules) else None
-                winners[target] = FieldSource(target, row.event, row.delivery_id, basis, rule, source)
+            if there is None or STRENGTH[value.basis] >= STRENGTH[there.basis]:
+                winners[target] = FieldSource(target, value.value, value.basis, row, row.mapping_version_id, value.rule)
+    for source in _of_call(rows):
+        there = winners.get(source.target)
+        if there is None or STRENGTH[source.basis] > STRENGTH[there.basis]:
+            winners[source.target] = source
     return [winners[target] for target in sorted(winners)]
 
 
-def _rule_sources(version_ids: set[int]) -> dict[int | None, list[str]]:
-    """The rules' source paths of each version, at the places that fragments name."""
-    found: dict[int | None, list[str]] = {}
-    rules = MappingRule.objects.filter(version_id__in=version_ids).order_by("version_id", "position", "id")
-    for version_id, source in rules.values_list("version_id", "source"):
-        found.setdefault(version_id, []).append(source)
-    return found
+def _of_call(rows: list[InboundEvent]) -> list[FieldSource]:
+    """What the rules over the whole call make of what these events have collected."""
+    version_id = max((row.mapping_version_id for row in rows if row.mapping_version_id), default=None)
+    if version_id is None:
+        return []
+    mapping = registry.mapping_of_version(version_id)
+    document = mapping.call_document(fold_event(row).fragment.collected for row in rows)
+    told, _ = mapping.apply_to_call(document)
+    return [
+        FieldSource(ARTIFACT_TARGETS.get(target, target), value.value, value.basis, None, version_id, value.rule)
+        for target, value in told.items()
+    ]

@@ -15,9 +15,10 @@ from unfold.decorators import action, display
 
 from apps.ingest import operations
 from apps.ingest.admin.corrections import CorrectionForm
-from apps.ingest.admin.evidence import in_order, told_by
+from apps.ingest.admin.evidence import told_by
 from apps.ingest.admin.filters import DirectionFilter, MessageProviderFilter
 from apps.ingest.models import Artifact, CallKey, InboundEvent, Message
+from apps.ingest.selectors import in_order
 from apps.providers.admin.base import (
     LargeTableAdmin,
     UtcDayFilter,

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from apps.analytics import rollups
 from apps.analytics.models import DailyProviderStats
-from apps.ingest import calls, inbox, operations
+from apps.ingest import calls, inbox, operations, selectors
 from apps.ingest.models import Artifact, CallKey, InboundEvent, Message, Tombstone
 from apps.ingest.normalise import normalise
 from apps.ingest.retention import erase_call
@@ -328,3 +328,15 @@ def test_erasing_while_the_names_are_joined_leaves_nothing(bring, drain):
         assert not Message.objects.exists()
         assert not CallKey.objects.exists()
         forget_calls()
+
+
+def test_what_the_whole_call_tells_names_its_rule_and_no_single_event(bring, drain):
+    for part in PARTS.values():
+        bring(part)
+    drain()
+    sources = {one.target: one for one in selectors.field_sources(selectors.folded(InboundEvent.objects.all()))}
+    tokens = sources["outcomes.model_outcome_attribution.roles.V2V.tokens_processed"]
+    assert tokens.row is None
+    assert tokens.spec.source.startswith("collected.")
+    assert sources["call.session_id"].row is not None
+    assert sources["artifacts.transcript_ref"].spec.of_call
