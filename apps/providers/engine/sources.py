@@ -1,13 +1,14 @@
 """Many paths of one payload read together: every key on the way is looked up once, whatever number of rules need it.
 
-A path of plain keys has its value after one walk down a tree of keys. Any other path (lists, JSONPath) is a search; it
-runs when first asked for, since most rules that search stand behind one that already told.
+A path of plain keys has its value after one walk down a tree of keys. Any other path (lists, JSONPath) ends in searches;
+they run when first asked for, since most rules that search stand behind one that already told. What several paths have
+in common (`$.costs[?@.type=='voice']`) is searched once.
 """
 
 from typing import Any, Final
 
 from apps.providers.engine.conditions import Test, When
-from apps.providers.engine.paths import MISSING, Getter, compile_path, plain_keys, says_nothing
+from apps.providers.engine.paths import MISSING, Getter, route, says_nothing
 
 Json = Any
 LATER: Final = object()
@@ -34,27 +35,40 @@ class Sources:
         self._slots: dict[str, int] = {}
         self._unread: list[Json] = [MISSING]
         self._tree: dict[str, _Branch] = {}
-        self._searches: dict[int, Getter] = {}
+        # Of a slot whose value is searched for: the slot to search in, and how.
+        self._searches: dict[int, tuple[int, Getter]] = {}
+        self._by_search: dict[tuple[int, str], int] = {}
 
     def slot(self, path: str) -> int:
         """The place of this path's value; the same for the same path."""
         slot = self._slots.get(path)
         if slot is None:
-            slot = self._slots[path] = len(self._unread)
-            keys = plain_keys(path)
-            self._unread.append(LATER if keys is None else MISSING)
-            if keys is None:
-                self._searches[slot] = compile_path(path)
-            else:
-                self._plant(keys, slot)
+            way = route(path)
+            slot = self._slots[path] = self._planted(way.keys)
+            for name, search in way.searches:
+                slot = self._slots[path] = self._searched(slot, name, search)
         return slot
 
-    def _plant(self, keys: list[str], slot: int) -> None:
-        below = self._tree
+    def _planted(self, keys: list[str]) -> int:
+        branch, below = None, self._tree
         for key in keys:
             branch = below.setdefault(key, _Branch())
             below = branch.below
-        branch.slot = slot
+        if branch is None:
+            return 0
+        branch.slot = branch.slot or self._new_slot(MISSING)
+        return branch.slot
+
+    def _searched(self, within: int, name: str, search: Getter) -> int:
+        slot = self._by_search.get((within, name))
+        if slot is None:
+            slot = self._by_search[within, name] = self._new_slot(LATER)
+            self._searches[slot] = within, search
+        return slot
+
+    def _new_slot(self, unread: Json) -> int:
+        self._unread.append(unread)
+        return len(self._unread) - 1
 
     def read(self, payload: Json) -> list[Json]:
         values = self._unread.copy()
@@ -67,7 +81,11 @@ class Sources:
         """The value of a slot, searched for if nobody has yet."""
         value = values[slot]
         if value is LATER:
-            value = values[slot] = self._searches[slot](values[0])
+            within, search = self._searches[slot]
+            value = self.at(within, values)
+            if value is not MISSING:
+                value = search(value)
+            values[slot] = value
         return value
 
     def tests(self, when: When) -> list[tuple[int, Test]]:
