@@ -1,11 +1,9 @@
 """What a payload says it is: event, call, time. Read before anything is mapped, and of every delivery."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from apps.providers.engine import transforms
-from apps.providers.engine.conditions import Test
 from apps.providers.engine.errors import TransformError
 from apps.providers.engine.paths import MISSING, says_nothing
 from apps.providers.engine.sources import Sources
@@ -15,8 +13,7 @@ Json = Any
 MAX_EVENT_NAME = 100
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(NamedTuple):
     """What a payload says it is: the provider's event name, its row in the event table, call id, the event's own
     time, and other ids of the call."""
 
@@ -46,9 +43,7 @@ class Reader:
         self._call_id = self._slots(spec.call_id)
         self._also_known_as = self._slots(spec.also_known_as)
         self._occurred_at = self._slots(spec.occurred_at)
-        self._classify: list[tuple[list[tuple[int, Test]], str]] = [
-            (self._sources.tests(row.when), row.event) for row in spec.classify
-        ]
+        self._classify = [(self._sources.tests(row.when), row.event) for row in spec.classify]
 
     def _slots(self, paths: Iterable[str]) -> list[int]:
         return [self._sources.slot(path) for path in paths]
@@ -67,7 +62,7 @@ class Reader:
 
     def under_new_names(self, payload: Json) -> Json:
         """The payload with members of old names under their new ones; itself where there are none."""
-        if not isinstance(payload, dict) or not any(old in payload for old in self.old_names):
+        if not self.old_names or not isinstance(payload, dict) or not any(old in payload for old in self.old_names):
             return payload
         renamed = {key: value for key, value in payload.items() if key not in self.old_names}
         for old, new in self.old_names.items():
@@ -83,8 +78,11 @@ class Reader:
         return name[:MAX_EVENT_NAME] if isinstance(name, str) else UNKNOWN_EVENT
 
     def _first(self, slots: list[int], values: list[Json]) -> Json:
-        found = (self._sources.at(slot, values) for slot in slots)
-        return next((value for value in found if value is not MISSING), None)
+        for slot in slots:
+            value = self._sources.at(slot, values)
+            if value is not MISSING:
+                return value
+        return None
 
     def _time(self, values: list[Json]) -> str | None:
         for slot in self._occurred_at:

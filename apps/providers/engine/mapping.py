@@ -177,8 +177,9 @@ class Mapping:
         _take_artifact(identity.spec, payload, fragment)
         fragment.facts = plan.facts_in(values)
         fragment.data = self._leftovers.of(payload)
-        found = {one.spec.name: one.collect(payload, report.warnings) for one in self._collections}
-        fragment.collected = {name: items for name, items in found.items() if items}
+        for one in self._collections:
+            if items := one.collect(payload, report.warnings):
+                fragment.collected[one.spec.name] = items
         return identity, fragment, report
 
     # --- the whole call ---------------------------------------------------------------------------------
@@ -205,12 +206,10 @@ class Mapping:
         for path, slot in plan.required:
             if plan.sources.at(slot, values) is MISSING:
                 raise MappingError("VCP_E005", f"{path} is missing; {identity.event} needs it", path=to_jsonpath(path))
-        named = [(identity.call_id or "", self.spec.read.call_id)]
-        named += [(alias, self.spec.read.also_known_as) for alias in identity.aliases]
-        for text, paths in named:
-            if len(text) > MAX_CALL_ID:
-                problem = f"the call id is longer than {MAX_CALL_ID} characters"
-                raise MappingError("VCP_E001", problem, path=to_jsonpath(paths[0]))
+        if identity.call_id is not None and len(identity.call_id) > MAX_CALL_ID:
+            raise _too_long(self.spec.read.call_id[0])
+        if any(len(alias) > MAX_CALL_ID for alias in identity.aliases):
+            raise _too_long(self.spec.read.also_known_as[0])
 
     def _plan(self, event: str) -> EventPlan:
         plan = self._plans.get(event)
@@ -226,15 +225,17 @@ class Mapping:
 
     def _fill_all(self, plan: Plan, values: list[Json], fragment: Fragment, report: Report) -> None:
         """Fill each target from the first of its rules that yields."""
-        for target, rules in plan.targets:
-            self._fill(target, rules, plan.sources, values, fragment, report)
+        for name, rules, falls_back in plan.targets:
+            if not self._fill(name, rules, plan.sources, values, fragment, report) and falls_back:
+                self._fall_back(name, rules, fragment, report)
 
     def _fill(
         self, target: str, rules: list[Rule], sources: Sources, values: list[Json], fragment: Fragment, report: Report
-    ) -> None:
+    ) -> bool:
         for rule in rules:
             if rule.when and not sources.hold(rule.when, values):
                 continue
+            # `at` for the commonest case: this runs for every rule of every payload.
             value = values[rule.slot]
             if value is LATER:
                 value = sources.at(rule.slot, values)
@@ -243,7 +244,7 @@ class Mapping:
                 continue
             basis = rule.basis
             try:
-                value = rule.convert(value)
+                value = rule.convert(value) if rule.shared is None else _convert_once(rule, rule.shared, value, values)
                 if rule.fit is not None and value is not MISSING:
                     value = rule.fit(value)
             except transforms.UnseenWord as unseen:
@@ -253,8 +254,8 @@ class Mapping:
             if value is not MISSING:
                 fragment.values[target] = Value(basis, rule.number, value)
                 (report.defaulted if basis == DEFAULT else report.used).append(rule.number)
-                return
-        self._fall_back(target, rules, fragment, report)
+                return True
+        return False
 
     def _default_of(self, rule: Rule, unseen: transforms.UnseenWord, report: Report) -> Json:
         report.unseen.append({"source": rule.spec.source, "word": str(unseen.word)[:100]})
@@ -297,6 +298,17 @@ class Mapping:
                 path=to_jsonpath(required.spec.source),
                 rule=required.spec.describe(),
             )
+
+
+def _too_long(path: str) -> MappingError:
+    return MappingError("VCP_E001", f"the call id is longer than {MAX_CALL_ID} characters", path=to_jsonpath(path))
+
+
+def _convert_once(rule: Rule, slot: int, value: Json, values: list[Json]) -> Json:
+    """What the first rule with this source and transform made of it. One that raises is asked again."""
+    if values[slot] is LATER:
+        values[slot] = rule.convert(value)
+    return values[slot]
 
 
 def _take_artifact(event: EventSpec, payload: Json, fragment: Fragment) -> None:

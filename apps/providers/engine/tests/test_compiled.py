@@ -176,7 +176,7 @@ def test_an_event_has_the_rules_that_apply_to_it(event, number_of_rules):
     rules = [{"source": "a", "target": "hcr.summary"}, {"source": "b", "target": "hcr.summary", "event": "e*"}]
     spec = MappingSpec.model_validate({"rules": rules})
     plan = EventPlan(spec.event_spec(event), event, spec)
-    assert [len(found) for _, found in plan.targets] == [number_of_rules]
+    assert [len(target.rules) for target in plan.targets] == [number_of_rules]
 
 
 GLOBS = st.lists(st.text(alphabet="aB*?[]!", max_size=4), max_size=3)
