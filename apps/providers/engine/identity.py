@@ -52,7 +52,7 @@ class Reader:
         """What the payload, read under its present names, says it is; an unnamed event is `unknown`."""
         values = self._sources.read(payload)
         name = self._event_name(values)
-        call_id = _id_text(self._first(self._call_id, values))
+        call_id = _id_text(self._sources.first(self._call_id, values))
         aliases = self._aliases(call_id, values) if call_id and self._also_known_as else ()
         return Identity(name, self._event_spec(name), call_id, self._time(values), aliases)
 
@@ -74,15 +74,8 @@ class Reader:
         for when, event in self._classify:
             if self._sources.hold(when, values):
                 return event
-        name = self._first(self._event, values)
+        name = self._sources.first(self._event, values)
         return name[:MAX_EVENT_NAME] if isinstance(name, str) else UNKNOWN_EVENT
-
-    def _first(self, slots: list[int], values: list[Json]) -> Json:
-        for slot in slots:
-            value = self._sources.at(slot, values)
-            if value is not MISSING:
-                return value
-        return None
 
     def _time(self, values: list[Json]) -> str | None:
         for slot in self._occurred_at:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from apps.providers.engine import transforms
-from apps.providers.engine.collect import Collection, Items, call_document
+from apps.providers.engine.collect import Collections, Items, call_document
 from apps.providers.engine.conditions import holds
 from apps.providers.engine.errors import MappingError, TransformError
 from apps.providers.engine.identity import Identity as Identity
@@ -99,7 +99,7 @@ class Mapping:
         self.spec = spec
         self._reader = Reader(spec.read, self._event_spec)
         self._leftovers = Leftovers(spec)
-        self._collections = [Collection(one) for one in spec.collections]
+        self._collections = Collections(spec.collections)
         self._plans: dict[str, EventPlan] = {}
         self._call_plan = CallPlan(spec)
         self._redact = [
@@ -177,16 +177,15 @@ class Mapping:
         _take_artifact(identity.spec, payload, fragment)
         fragment.facts = plan.facts_in(values)
         fragment.data = self._leftovers.of(payload)
-        for one in self._collections:
-            if items := one.collect(payload, report.warnings):
-                fragment.collected[one.spec.name] = items
+        if self.spec.collections:
+            fragment.collected = self._collections.collect(payload, report.warnings)
         return identity, fragment, report
 
     # --- the whole call ---------------------------------------------------------------------------------
 
     def call_document(self, collected: Iterable[MappingType[str, Items]]) -> dict[str, Json]:
         """The call document from what the fragments of its events have collected."""
-        return call_document(self._collections, collected)
+        return call_document(self._collections.all, collected)
 
     def facts_of_call(self, document: dict[str, Json]) -> dict[str, Json]:
         """What decision tables read of the whole call, by path."""

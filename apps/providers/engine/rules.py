@@ -61,7 +61,6 @@ class Plan:
         self.sources = Sources()
         numbered = list(rules)
         self._converted = Counter(_conversion(rule) for _, rule in numbered)
-        self._shared: dict[str, int] = {}
         grouped: dict[str, list[Rule]] = {}
         for number, rule in numbered:
             grouped.setdefault(rule.target, []).append(self._compiled(number, rule))
@@ -92,11 +91,7 @@ class Plan:
         )
 
     def _shared_slot(self, conversion: str) -> int | None:
-        if self._converted[conversion] == 1:
-            return None
-        if conversion not in self._shared:
-            self._shared[conversion] = self.sources.new_slot()
-        return self._shared[conversion]
+        return self.sources.shared_slot(conversion) if self._converted[conversion] > 1 else None
 
 
 def _conversion(rule: RuleSpec) -> str:

@@ -5,6 +5,7 @@ they run when first asked for, since most rules that search stand behind one tha
 in common (`$.costs[?@.type=='voice']`) is searched once.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from apps.providers.engine.conditions import Condition, Test, When
@@ -45,6 +46,7 @@ class Sources:
         # Of a slot that says whether a condition holds: the slot of the value that is asked, and how.
         self._tests: dict[int, tuple[int, Test]] = {}
         self._by_condition: dict[tuple[int, str], int] = {}
+        self._by_name: dict[str, int] = {}
         self._branches: _Branches | None = None
 
     def slot(self, path: str) -> int:
@@ -79,9 +81,11 @@ class Sources:
         self._unread.append(unread)
         return len(self._unread) - 1
 
-    def new_slot(self) -> int:
-        """A place that is LATER in each new list, for what the caller makes of a payload only once."""
-        return self._new(LATER)
+    def shared_slot(self, name: str) -> int:
+        """A place that is LATER in each new list, the same for the same name: for what is made of a payload once."""
+        if name not in self._by_name:
+            self._by_name[name] = self._new(LATER)
+        return self._by_name[name]
 
     def read(self, payload: Json) -> list[Json]:
         values = self._unread.copy()
@@ -102,6 +106,16 @@ class Sources:
                 value = search(value)
             values[slot] = value
         return value
+
+    def first(self, slots: Iterable[int], values: list[Json]) -> Json:
+        """The value of the first of these slots that has one, else MISSING."""
+        for slot in slots:
+            value = values[slot]
+            if value is LATER:
+                value = self.at(slot, values)
+            if value is not MISSING:
+                return value
+        return MISSING
 
     def tests(self, when: When) -> list[int]:
         """Conditions for `hold`: the slots of their answers. The same condition on the same path is asked once."""
