@@ -26,7 +26,7 @@ from apps.providers.engine.rules import DEFAULT as DEFAULT
 from apps.providers.engine.rules import DERIVED as DERIVED
 from apps.providers.engine.rules import OBSERVED as OBSERVED
 from apps.providers.engine.rules import CallPlan, EventPlan, Plan, Rule
-from apps.providers.engine.sources import LATER, Sources
+from apps.providers.engine.sources import LATER
 from apps.providers.engine.spec import EventSpec, MappingSpec, RedactSpec, RuleSpec
 
 Json = Any
@@ -224,47 +224,53 @@ class Mapping:
 
     def _fill_all(self, plan: Plan, values: list[Json], fragment: Fragment, report: Report) -> None:
         """Fill each target from the first of its rules that yields."""
-        for name, rules, falls_back in plan.targets:
-            if not self._fill(name, rules, plan.sources, values, fragment, report) and falls_back:
-                self._fall_back(name, rules, fragment, report)
+        # One loop, written out: what stands here is done for every rule of every payload.
+        sources, filled, used, missing = plan.sources, fragment.values, report.used, report.missing
+        for target, rules, falls_back in plan.targets:
+            for rule in rules:
+                if rule.when and not sources.hold(rule.when, values):
+                    continue
+                value = values[rule.slot]
+                if value is LATER:
+                    value = sources.at(rule.slot, values)
+                if value is MISSING:
+                    missing.append(rule.number)
+                    continue
+                try:
+                    value = rule.convert(value) if rule.shared is None else _convert_once(rule, value, values)
+                    if rule.fit is not None and value is not MISSING:
+                        value = rule.fit(value)
+                except transforms.UnseenWord as unseen:
+                    if self._take_default(rule, unseen, fragment, report):
+                        break
+                    continue
+                except UNFIT as error:
+                    self._fail(rule, error, report)
+                    continue
+                if value is not MISSING:
+                    filled[target] = Value(rule.basis, rule.number, value)
+                    used.append(rule.number)
+                    break
+            else:
+                if falls_back:
+                    self._fall_back(target, rules, fragment, report)
 
-    def _fill(
-        self, target: str, rules: list[Rule], sources: Sources, values: list[Json], fragment: Fragment, report: Report
-    ) -> bool:
-        for rule in rules:
-            if rule.when and not sources.hold(rule.when, values):
-                continue
-            # `at` for the commonest case: this runs for every rule of every payload.
-            value = values[rule.slot]
-            if value is LATER:
-                value = sources.at(rule.slot, values)
-            if value is MISSING:
-                report.missing.append(rule.number)
-                continue
-            basis = rule.basis
-            try:
-                value = rule.convert(value) if rule.shared is None else _convert_once(rule, rule.shared, value, values)
-                if rule.fit is not None and value is not MISSING:
-                    value = rule.fit(value)
-            except transforms.UnseenWord as unseen:
-                value, basis = self._default_of(rule, unseen, report), DEFAULT
-            except UNFIT as error:
-                value = self._fail(rule, error, report)
-            if value is not MISSING:
-                fragment.values[target] = Value(basis, rule.number, value)
-                (report.defaulted if basis == DEFAULT else report.used).append(rule.number)
-                return True
-        return False
-
-    def _default_of(self, rule: Rule, unseen: transforms.UnseenWord, report: Report) -> Json:
+    def _take_default(self, rule: Rule, unseen: transforms.UnseenWord, fragment: Fragment, report: Report) -> bool:
+        """Fill a target with the default of the table that lacks the word, if it has one that fits."""
         report.unseen.append({"source": rule.spec.source, "word": str(unseen.word)[:100]})
+        if unseen.default is MISSING:
+            return False
         try:
-            return unseen.default if unseen.default is MISSING or rule.fit is None else rule.fit(unseen.default)
+            value = unseen.default if rule.fit is None else rule.fit(unseen.default)
         except UNFIT as error:
-            return self._fail(rule, error, report)
+            self._fail(rule, error, report)
+            return False
+        fragment.values[rule.spec.target] = Value(DEFAULT, rule.number, value)
+        report.defaulted.append(rule.number)
+        return True
 
-    def _fail(self, rule: Rule, error: Exception, report: Report) -> Json:
-        """Note a value that cannot be taken: it counts as MISSING, or the event fails if the rule is required."""
+    def _fail(self, rule: Rule, error: Exception, report: Report) -> None:
+        """Note a value that cannot be taken: it counts as missing, or the event fails if the rule is required."""
         reason = "does not fit the target's type" if isinstance(error, ValidationError) else str(error)
         if rule.spec.required:
             raise MappingError(
@@ -281,7 +287,6 @@ class Mapping:
                 "error": reason,
             }
         )
-        return MISSING
 
     def _fall_back(self, target: str, rules: list[Rule], fragment: Fragment, report: Report) -> None:
         for rule in rules:
@@ -303,11 +308,12 @@ def _too_long(path: str) -> MappingError:
     return MappingError("VCP_E001", f"the call id is longer than {MAX_CALL_ID} characters", path=to_jsonpath(path))
 
 
-def _convert_once(rule: Rule, slot: int, value: Json, values: list[Json]) -> Json:
+def _convert_once(rule: Rule, value: Json, values: list[Json]) -> Json:
     """What the first rule with this source and transform made of it. One that raises is asked again."""
-    if values[slot] is LATER:
-        values[slot] = rule.convert(value)
-    return values[slot]
+    assert rule.shared is not None  # noqa: S101 - the caller has looked
+    if values[rule.shared] is LATER:
+        values[rule.shared] = rule.convert(value)
+    return values[rule.shared]
 
 
 def _take_artifact(event: EventSpec, payload: Json, fragment: Fragment) -> None:

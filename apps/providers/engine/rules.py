@@ -130,7 +130,7 @@ def _compile_fit(target: str, transform: transforms.Transform) -> Fit | None:
     limit = BELOW.get(target)
     if place is None or (limit is None and transform.fits(place)):
         return None
-    is_normal = place.is_normal
+    is_normal = _normal_test(place)
 
     def fit(value: Json) -> Json:
         if not is_normal(value):
@@ -140,6 +140,19 @@ def _compile_fit(target: str, transform: transforms.Transform) -> Fit | None:
         return value
 
     return fit
+
+
+def _normal_test(place: Shape) -> Callable[[Json], bool]:
+    """A test that says yes only to what `_normal` would take and give back unchanged."""
+    if place.kind == "map" and place.keys is not None and place.item is not None:
+        keys, item = place.keys, _normal_test(place.item)
+        return lambda value: type(value) is dict and value.keys() <= keys and all(map(item, value.values()))
+    if place.kind == "model" and not place.tagged:
+        tests = {name: _normal_test(inner) for name, inner in place.fields.items()}
+        return lambda value: (
+            type(value) is dict and all(key in tests and tests[key](inner) for key, inner in value.items())
+        )
+    return place.is_normal
 
 
 def _normal(value: Json, place: Shape) -> Json:

@@ -75,6 +75,8 @@ _TOO_LARGE = Decimal("1e15")
 
 def to_decimal(value: Json) -> Decimal:
     """A finite number, or the text of one, exactly. Raises TransformError."""
+    if type(value) is float and -1e15 < value < 1e15:
+        return Decimal(repr(value))  # the commonest kind; what makes a float is always a number's text
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise TransformError("a number", value)
     try:
@@ -101,6 +103,10 @@ def takes_texts(place: Shape) -> bool:
 def takes_json(place: Shape) -> bool:
     """Whether the place takes whatever a payload can hold; payload.py has let nothing else in."""
     return place.hint == JsonValue
+
+
+def takes_lists_of_texts(place: Shape) -> bool:
+    return place.hint == list[str] or takes_json(place)
 
 
 @register
@@ -587,16 +593,19 @@ class Group(Transform):
     def _object(self, rows: list[Json]) -> dict[str, Json]:
         built: dict[str, Json] = {}
         for name, get in self._first:
-            told = next((found for row in rows if (found := get(row)) is not MISSING), None)
-            if told is not None:
-                built[name] = told
+            for row in rows:
+                told = get(row)
+                if told is not MISSING:
+                    built[name] = told
+                    break
         for name, get, scale in self._sums:
             numbers = [to_decimal(found) for row in rows if (found := get(row)) is not MISSING]
-            total = sum(numbers, Decimal(0))
+            if not numbers:
+                continue
+            total = sum(numbers[1:], numbers[0])
             if total < 0:
                 raise TransformError(f"a sum of at least 0 for {name}", total)
-            if numbers:
-                built[name] = scale.of(total)
+            built[name] = scale.of(total)
         for name, inner in self.fixed.items():
             fill(built, name, inner)
         return built
@@ -675,6 +684,9 @@ class Phrases(Transform):
     name = "phrases"
     value: str = ""
     detail: str = ""
+
+    def fits(self, place: Shape) -> bool:
+        return takes_lists_of_texts(place)
 
     def __call__(self, value: Json) -> Json:
         if not isinstance(value, dict):
@@ -864,6 +876,9 @@ class Points(Transform):
     `name: value`; each text once."""
 
     name = "points"
+
+    def fits(self, place: Shape) -> bool:
+        return takes_lists_of_texts(place)
 
     def __call__(self, value: Json) -> Json:
         return list(dict.fromkeys(_points(value))) or MISSING

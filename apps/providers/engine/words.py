@@ -24,7 +24,7 @@ KEPT_ANSWERS = 1024
 _LONGEST_KEPT = 100
 # The objects of one kind have the same names each time.
 _KEPT_SETS = 128
-_MOST_KEPT = 100
+_LONGEST_SET = 2000  # characters in all names together
 
 
 class Globs:
@@ -33,7 +33,7 @@ class Globs:
     def __init__(self, globs: Iterable[str]) -> None:
         self._match = re.compile("|".join(translate(glob.lower()) for glob in globs) or r"(?!)").match
         self._kept = lru_cache(KEPT_ANSWERS)(self._look)
-        self._kept_among = lru_cache(_KEPT_SETS)(self._look_among)
+        self._kept_among: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def _look(self, text: str) -> bool:
         return self._match(text.lower()) is not None
@@ -44,12 +44,17 @@ class Globs:
     def among(self, names: Iterable[str]) -> tuple[str, ...]:
         """Those of the names that match, in their order."""
         asked = tuple(names)
-        if len(asked) > _MOST_KEPT or any(len(name) > _LONGEST_KEPT for name in asked):
-            return self._look_among(asked)
-        return self._kept_among(asked)
+        found = self._kept_among.get(asked)
+        if found is None:
+            found = tuple(filter(self._look, asked))
+            self._keep(asked, found)
+        return found
 
-    def _look_among(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(filter(self._look, names))
+    def _keep(self, asked: tuple[str, ...], found: tuple[str, ...]) -> None:
+        if sum(map(len, asked)) <= _LONGEST_SET:
+            if len(self._kept_among) >= _KEPT_SETS:
+                self._kept_among.clear()
+            self._kept_among[asked] = found
 
 
 class WordTable(BaseModel):
