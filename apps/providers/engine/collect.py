@@ -58,8 +58,12 @@ class Collection:
             return values[0]
         kept = {}
         for field in self._fields:
-            # An item has few of the fields that it could have: what is absent must cost next to nothing.
-            if field.only is not None and values[field.only] is MISSING:
+            # An item has few of the fields that it could have, and most are kept as they are: both must cost little.
+            value = LATER if field.only is None else values[field.only]
+            if value is MISSING:
+                continue
+            if field.as_it_is and value is not LATER:
+                kept[field.name] = value
                 continue
             try:
                 value = field.of(values)
@@ -100,6 +104,7 @@ class _Field:
         self._slots = [items.slot(path) for path in spec.path]
         # The slot that has all there is for this field, if it has but one path.
         self.only = self._slots[0] if len(self._slots) == 1 else None
+        self.as_it_is = spec.transform == transforms.Same.name
         self._convert = transforms.build(spec.transform, spec.args).__call__
         # Several collections have the same time of an item: it is converted once.
         self._shared = items.shared_slot(json.dumps([spec.path, spec.transform, spec.args], default=str))
