@@ -1,8 +1,8 @@
 """Many paths of one payload read together: every key on the way is looked up once, whatever number of rules need it.
 
-A path of plain keys has its value after one walk down a tree of keys. Any other path (lists, JSONPath) ends in searches;
-they run when first asked for, since most rules that search stand behind one that already told. What several paths have
-in common (`$.costs[?@.type=='voice']`) is searched once.
+A path of plain keys has its value after one walk down a tree of keys. Any other path (lists, JSONPath) ends in
+searches; they run when first asked for, since most rules that search stand behind one that already told. What several
+paths have in common (`$.costs[?@.type=='voice']`) is searched once.
 """
 
 from collections.abc import Iterable
@@ -43,6 +43,7 @@ class Sources:
         # Of a slot whose value is searched for: the slot to search in, and how.
         self._searches: dict[int, tuple[int, Getter]] = {}
         self._by_search: dict[tuple[int, str], int] = {}
+        self._searches_payload = False
         # Of a slot that says whether a condition holds: the slot of the value that is asked, and how.
         self._tests: dict[int, tuple[int, Test]] = {}
         self._by_condition: dict[tuple[int, str], int] = {}
@@ -75,6 +76,7 @@ class Sources:
         if slot is None:
             slot = self._by_search[within, name] = self._new(LATER)
             self._searches[slot] = within, search
+            self._searches_payload = self._searches_payload or within == 0
         return slot
 
     def _new(self, unread: Json) -> int:
@@ -86,6 +88,10 @@ class Sources:
         if name not in self._by_name:
             self._by_name[name] = self._new(LATER)
         return self._by_name[name]
+
+    def tells(self, payload: dict[str, Json]) -> bool:
+        """False only where none of the paths has a value."""
+        return self._searches_payload or not self._tree.keys().isdisjoint(payload)
 
     def read(self, payload: Json) -> list[Json]:
         values = self._unread.copy()

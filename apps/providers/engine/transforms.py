@@ -102,7 +102,7 @@ def takes_texts(place: Shape) -> bool:
 
 def takes_json(place: Shape) -> bool:
     """Whether the place takes whatever a payload can hold; payload.py has let nothing else in."""
-    return place.hint == JsonValue
+    return bool(place.hint == JsonValue)
 
 
 def takes_lists_of_texts(place: Shape) -> bool:
@@ -462,13 +462,14 @@ class Rows(Transform):
 
     def _row(self, row: Json) -> dict[str, Json]:
         told: dict[str, Json] = {}
-        sources, fields, any_deep = self._compiled
-        values = sources.read(row) if any_deep else []
+        sources, fields = self._compiled
+        values = sources.read(row) if sources is not None and sources.tells(row) else None
         for name, key, slots in fields:
             if key is None:
-                value = sources.first(slots, values)
-                if value is not MISSING:
-                    told[name] = value
+                if values is not None and sources is not None:
+                    value = sources.first(slots, values)
+                    if value is not MISSING:
+                        told[name] = value
             else:
                 # Most fields are keys, and a row has few of them: the absent ones must cost next to nothing.
                 value = row.get(key)
@@ -481,12 +482,12 @@ class Rows(Transform):
         return told
 
     @cached_property
-    def _compiled(self) -> tuple[Sources, list[tuple[str, str | None, list[int]]], bool]:
-        """Where fields are read that are no single key, all fields as (our name, its key, []) or where they are no
-        single key (our name, None, slots to try), and whether there are such."""
+    def _compiled(self) -> tuple[Sources | None, list[tuple[str, str | None, list[int]]]]:
+        """All fields as (our name, its key, []), or where they are no single key as (our name, None, slots to try) and
+        the sources of these, if there are any."""
         sources = Sources()
         fields = [(name, *_place(paths, sources)) for name, paths in self.fields.items()]
-        return sources, fields, any(key is None for _, key, _ in fields)
+        return (sources if any(key is None for _, key, _ in fields) else None), fields
 
 
 def _place(paths: str | tuple[str, ...], sources: Sources) -> tuple[str | None, list[int]]:

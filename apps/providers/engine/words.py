@@ -23,7 +23,7 @@ def fold_word(value: Any) -> Any:
 KEPT_ANSWERS = 1024
 _LONGEST_KEPT = 100
 # The objects of one kind have the same names each time.
-_KEPT_SETS = 128
+KEPT_SETS = 128
 _LONGEST_SET = 2000  # characters in all names together
 
 
@@ -52,7 +52,7 @@ class Globs:
 
     def _keep(self, asked: tuple[str, ...], found: tuple[str, ...]) -> None:
         if sum(map(len, asked)) <= _LONGEST_SET:
-            if len(self._kept_among) >= _KEPT_SETS:
+            if len(self._kept_among) >= KEPT_SETS:
                 self._kept_among.clear()
             self._kept_among[asked] = found
 
