@@ -2,7 +2,7 @@
 nothing."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from apps.ingest.ids import artifact_id, artifact_ref
@@ -163,8 +163,8 @@ def _names(reading: Reading) -> tuple[str, ...]:
 
 def stored_report(report: Report) -> dict[str, Any]:
     """The report as kept with the event. Used rules are in the fragment, missing ones follow from both."""
-    kept = asdict(report)
-    return {name: kept[name] for name in ("defaulted", "failed", "unseen", "warnings") if kept[name]}
+    names = ("defaulted", "failed", "unseen", "warnings")
+    return {name: list(kept) for name in names if (kept := getattr(report, name))}
 
 
 def fold_event(row: InboundEvent, fragment: Fragment | None = None) -> Event:

@@ -4,6 +4,7 @@ The items of all events are united by key and put in order, so batches, their or
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,9 +12,9 @@ from typing import Any
 import orjson
 
 from apps.providers.engine import transforms
-from apps.providers.engine.conditions import compile_when
 from apps.providers.engine.errors import TransformError
-from apps.providers.engine.paths import MISSING, Getter, compile_path, says_nothing
+from apps.providers.engine.paths import MISSING, compile_path, says_nothing
+from apps.providers.engine.sources import LATER, Sources
 from apps.providers.engine.spec import COLLECTED, CollectionSpec, FieldSpec
 
 Json = Any
@@ -24,47 +25,60 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class Collection:
-    """A CollectionSpec made ready to run."""
+    """A CollectionSpec made ready to run. `items` reads its items; collections of the same source share it."""
 
-    def __init__(self, spec: CollectionSpec) -> None:
+    def __init__(self, spec: CollectionSpec, items: Sources | None = None) -> None:
         self.spec = spec
+        self._items = items or Sources()
         self._source = compile_path(spec.source)
-        self._meets = compile_when(spec.where)
-        self._fields = {name: _Field(field) for name, field in spec.fields.items()}
+        self._where = self._items.tests(spec.where)
+        self._fields = [_Field(name, field, self._items) for name, field in spec.fields.items()]
         self._key = [compile_path(path) for path in spec.key]
         self._order = [compile_path(path) for path in spec.order_by]
 
-    def collect(self, payload: Json, warnings: list[str]) -> Items:
-        """What this payload adds, by key. What cannot be read of an item is left out, with a warning."""
+    def read_items(self, payload: Json) -> list[list[Json]]:
+        """The items that the payload has for this collection and all that share its source, as `items` reads them."""
         found = self._source(payload)
         listed = found if isinstance(found, list) else [] if found is MISSING else [found]
-        kept = [self._kept(item, warnings) for item in listed if self._meets(item)]
-        return self._by_key((self._key_of(item), item) for item in kept if not says_nothing(item))
+        return [self._items.read(item) for item in listed]
+
+    def collect(self, items: list[list[Json]], warnings: list[str]) -> Items:
+        """What these items add, by key. What cannot be read of an item is left out, with a warning."""
+        hold, where = self._items.hold, self._where
+        kept = [self._kept(values, warnings) for values in items if hold(where, values)]
+        return self._by_key([(self._key_of(item), item) for item in kept if not says_nothing(item)])
 
     def unite(self, parts: Iterable[Items]) -> list[Json]:
         """The items of all events, each once, in their order."""
         chosen = self._by_key(pair for part in parts for pair in part.items())
         return [item for _, item in sorted(chosen.items(), key=lambda pair: (self._place(pair[1]), pair[0]))]
 
-    def _kept(self, item: Json, warnings: list[str]) -> Json:
+    def _kept(self, values: list[Json], warnings: list[str]) -> Json:
         if not self._fields:
-            return item
+            return values[0]
         kept = {}
-        for name, read in self._fields.items():
-            try:
-                value = read(item)
-            except TransformError as error:
-                warnings.append(f"collection {self.spec.name}, {name}: {error}")
+        for field in self._fields:
+            # An item has few of the fields that it could have, and most are kept as they are: both must cost little.
+            value = LATER if field.only is None else values[field.only]
+            if value is MISSING:
                 continue
-            if not says_nothing(value):
-                kept[name] = value
+            if field.as_it_is and value is not LATER:
+                kept[field.name] = value
+                continue
+            try:
+                value = field.of(values)
+            except TransformError as error:
+                warnings.append(f"collection {self.spec.name}, {field.name}: {error}")
+                continue
+            if value is not MISSING and not says_nothing(value):
+                kept[field.name] = value
         return kept
 
     def _key_of(self, item: Json) -> str:
-        told = next((value for get in self._key if not says_nothing(value := get(item))), None)
-        if isinstance(told, str | int) and len(str(told)) <= MAX_KEY:
+        told = next((value for get in self._key if (value := get(item)) is not MISSING), item)
+        if told is not item and isinstance(told, str | int) and len(str(told)) <= MAX_KEY:
             return str(told)
-        return hashlib.sha256(_canonical(item if told is None else told)).hexdigest()
+        return hashlib.sha256(_canonical(told)).hexdigest()
 
     def _by_key(self, pairs: Iterable[tuple[str, Json]]) -> Items:
         """Of several items of one key the first in order, whichever came first."""
@@ -84,18 +98,51 @@ class Collection:
 class _Field:
     """One field of a collected item."""
 
-    def __init__(self, spec: FieldSpec) -> None:
-        self._paths: list[Getter] = [compile_path(path) for path in spec.path]
-        self._convert = transforms.build(spec.transform, spec.args)
+    def __init__(self, name: str, spec: FieldSpec, items: Sources) -> None:
+        self.name = name
+        self._items = items
+        self._slots = [items.slot(path) for path in spec.path]
+        # The slot that has all there is for this field, if it has but one path.
+        self.only = self._slots[0] if len(self._slots) == 1 else None
+        self.as_it_is = spec.transform == transforms.Same.name
+        self._convert = transforms.build(spec.transform, spec.args).__call__
+        # Several collections have the same time of an item: it is converted once.
+        self._shared = items.shared_slot(json.dumps([spec.path, spec.transform, spec.args], default=str))
 
-    def __call__(self, item: Json) -> Json:
-        value = next((value for get in self._paths if not says_nothing(value := get(item))), MISSING)
+    def of(self, values: list[Json]) -> Json:
+        """Raises TransformError."""
+        value = values[self._shared]
+        if value is LATER:
+            value = values[self._shared] = self._converted(values)
+        return value
+
+    def _converted(self, values: list[Json]) -> Json:
+        value = self._items.first(self._slots, values)
         if value is MISSING:
             return MISSING
         try:
             return self._convert(value)
         except transforms.UnseenWord as unseen:
             return unseen.default
+
+
+class Collections:
+    """All collections of a mapping. Those of one source read its items together."""
+
+    def __init__(self, specs: Iterable[CollectionSpec]) -> None:
+        readers: dict[str, Sources] = {}
+        self.all = [Collection(spec, readers.setdefault(spec.source, Sources())) for spec in specs]
+
+    def collect(self, payload: Json, warnings: list[str]) -> dict[str, Items]:
+        """What this payload adds, by collection and key; those to which it adds nothing are left out."""
+        found: dict[str, Items] = {}
+        read: dict[str, list[list[Json]]] = {}
+        for one in self.all:
+            if one.spec.source not in read:
+                read[one.spec.source] = one.read_items(payload)
+            if items := one.collect(read[one.spec.source], warnings):
+                found[one.spec.name] = items
+        return found
 
 
 def _canonical(value: Json) -> bytes:

@@ -1,11 +1,9 @@
 """What a payload says it is: event, call, time. Read before anything is mapped, and of every delivery."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from apps.providers.engine import transforms
-from apps.providers.engine.conditions import Test
 from apps.providers.engine.errors import TransformError
 from apps.providers.engine.paths import MISSING, says_nothing
 from apps.providers.engine.sources import Sources
@@ -15,8 +13,7 @@ Json = Any
 MAX_EVENT_NAME = 100
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(NamedTuple):
     """What a payload says it is: the provider's event name, its row in the event table, call id, the event's own
     time, and other ids of the call."""
 
@@ -46,9 +43,7 @@ class Reader:
         self._call_id = self._slots(spec.call_id)
         self._also_known_as = self._slots(spec.also_known_as)
         self._occurred_at = self._slots(spec.occurred_at)
-        self._classify: list[tuple[list[tuple[int, Test]], str]] = [
-            (self._sources.tests(row.when), row.event) for row in spec.classify
-        ]
+        self._classify = [(self._sources.tests(row.when), row.event) for row in spec.classify]
 
     def _slots(self, paths: Iterable[str]) -> list[int]:
         return [self._sources.slot(path) for path in paths]
@@ -57,7 +52,7 @@ class Reader:
         """What the payload, read under its present names, says it is; an unnamed event is `unknown`."""
         values = self._sources.read(payload)
         name = self._event_name(values)
-        call_id = _id_text(self._first(self._call_id, values))
+        call_id = _id_text(self._sources.first(self._call_id, values))
         aliases = self._aliases(call_id, values) if call_id and self._also_known_as else ()
         return Identity(name, self._event_spec(name), call_id, self._time(values), aliases)
 
@@ -67,7 +62,7 @@ class Reader:
 
     def under_new_names(self, payload: Json) -> Json:
         """The payload with members of old names under their new ones; itself where there are none."""
-        if not isinstance(payload, dict) or not any(old in payload for old in self.old_names):
+        if not self.old_names or not isinstance(payload, dict) or not any(old in payload for old in self.old_names):
             return payload
         renamed = {key: value for key, value in payload.items() if key not in self.old_names}
         for old, new in self.old_names.items():
@@ -79,12 +74,8 @@ class Reader:
         for when, event in self._classify:
             if self._sources.hold(when, values):
                 return event
-        name = self._first(self._event, values)
+        name = self._sources.first(self._event, values)
         return name[:MAX_EVENT_NAME] if isinstance(name, str) else UNKNOWN_EVENT
-
-    def _first(self, slots: list[int], values: list[Json]) -> Json:
-        found = (self._sources.at(slot, values) for slot in slots)
-        return next((value for value in found if value is not MISSING), None)
 
     def _time(self, values: list[Json]) -> str | None:
         for slot in self._occurred_at:

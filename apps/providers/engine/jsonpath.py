@@ -21,43 +21,77 @@ Search = Callable[[Json], list[Json]]
 Test = Callable[[Json], bool]
 
 _ABSENT = object()
-# Patterns that mean the same to I-Regexp and to Python: letters and simple classes, no dot, no escape, no operator.
-_PLAIN_PATTERN = re.compile(r"(?:[A-Za-z0-9 _]|\[[A-Za-z0-9 _]+\])+", re.ASCII)
+# Patterns that mean the same to I-Regexp and to Python but for the dot: letters and simple classes, perhaps repeated.
+_PLAIN_PATTERN = re.compile(r"(?:(?:[A-Za-z0-9 _.]|\[[A-Za-z0-9 _]+\])[*+?]?)+", re.ASCII)
+_DOT = r"[^\n\r]"
 
 
 class _LeftToLibrary(Exception):
     """A part of a query that is not compiled here."""
 
 
-def compile_query(path: str) -> tuple[Search, bool]:
-    """(a function from a payload to the values found, whether the query can find only one). Raises PathError."""
+class Query:
+    """A query in parts: the keys that it begins with, then steps, each from all values found so far to those further
+    down. A step ends behind a filter or at the end, and has the query up to there as its name: what several queries
+    have in common need be searched only once. `singular`: it can find only one value.
+    """
+
+    def __init__(self, keys: list[str], steps: list[tuple[str, Search]], *, singular: bool) -> None:
+        self.keys = keys
+        self.steps = steps
+        self.singular = singular
+        self._start = _member(keys)
+
+    def search(self, payload: Json) -> list[Json]:
+        found = self._start(payload)
+        values = [] if found is _ABSENT else [found]
+        for _, step in self.steps:
+            values = step(values)
+        return values
+
+
+def compile_query(path: str) -> Query:
+    """Raises PathError."""
     try:
         query = rfc9535.compile(path)
     except rfc9535.JSONPathError as error:
         raise PathError(path, str(error)) from error
     try:
-        return _search(query), query.singular_query()
+        return _compiled(query)
     except _LeftToLibrary:
-        return _library_search(query), query.singular_query()
+        return Query([], [(str(query), _library_search(query))], singular=query.singular_query())
 
 
 def _library_search(query: JSONPathQuery) -> Search:
-    def search(payload: Json) -> list[Json]:
+    def search(payloads: list[Json]) -> list[Json]:
         try:
-            return list(query.find(payload).values())
+            return [value for payload in payloads for value in query.find(payload).values()]
         except (rfc9535.JSONPathError, RecursionError):
             return []
 
     return search
 
 
-def _search(query: JSONPathQuery) -> Search:
+def _compiled(query: JSONPathQuery) -> Query:
     names = _leading_names(query)
-    start, steps = _member(names), [_step(segment) for segment in query.segments[len(names) :]]
+    steps: list[tuple[str, Search]] = []
+    pending: list[Search] = []
+    text = "$" + "".join(map(str, query.segments[: len(names)]))
+    for segment in query.segments[len(names) :]:
+        pending.append(_step(segment))
+        text += str(segment)
+        if any(isinstance(selector, selectors.FilterSelector) for selector in segment.selectors):
+            steps.append((text, _in_turn(pending)))
+            pending = []
+    rest = [(text, _in_turn(pending))] if pending else []
+    return Query(names, steps + rest, singular=query.singular_query())
 
-    def search(payload: Json) -> list[Json]:
-        found = start(payload)
-        values = [] if found is _ABSENT else [found]
+
+def _in_turn(steps: list[Search]) -> Search:
+    if len(steps) == 1:
+        return steps[0]
+
+    def search(values: list[Json]) -> list[Json]:
         for step in steps:
             values = step(values)
         return values
@@ -145,7 +179,7 @@ def _test(expression: expressions.Expression) -> Test:
         return _comparison(expression)
     if isinstance(expression, expressions.FunctionExtension):
         return _pattern_test(expression)
-    search = _search(_below(expression))
+    search = _compiled(_below(expression)).search
     return lambda value: bool(search(value))
 
 
@@ -175,7 +209,7 @@ def _side(expression: expressions.Expression) -> Callable[[Json], Json]:
     names = _leading_names(query)
     if len(names) == len(query.segments):
         return _member(names)
-    search = _search(query)
+    search = _compiled(query).search
 
     def only(value: Json) -> Json:
         found = search(value)
@@ -198,7 +232,8 @@ def _pattern_test(expression: expressions.FunctionExtension) -> Test:
     text, pattern = _side(expression.args[0]), expression.args[1].value
     if not _PLAIN_PATTERN.fullmatch(pattern):
         raise _LeftToLibrary
-    compiled = re.compile(pattern)
+    # I-Regexp's dot stands for no end of a line of either kind.
+    compiled = re.compile(pattern.replace(".", _DOT))
     find = compiled.search if expression.name == "search" else compiled.fullmatch
 
     def test(value: Json) -> bool:

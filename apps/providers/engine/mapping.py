@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from apps.providers.engine import transforms
-from apps.providers.engine.collect import Collection, Items, call_document
+from apps.providers.engine.collect import Collections, Items, call_document
 from apps.providers.engine.conditions import holds
 from apps.providers.engine.errors import MappingError, TransformError
 from apps.providers.engine.identity import Identity as Identity
@@ -26,7 +26,7 @@ from apps.providers.engine.rules import DEFAULT as DEFAULT
 from apps.providers.engine.rules import DERIVED as DERIVED
 from apps.providers.engine.rules import OBSERVED as OBSERVED
 from apps.providers.engine.rules import CallPlan, EventPlan, Plan, Rule
-from apps.providers.engine.sources import LATER, Sources
+from apps.providers.engine.sources import LATER
 from apps.providers.engine.spec import EventSpec, MappingSpec, RedactSpec, RuleSpec
 
 Json = Any
@@ -99,7 +99,7 @@ class Mapping:
         self.spec = spec
         self._reader = Reader(spec.read, self._event_spec)
         self._leftovers = Leftovers(spec)
-        self._collections = [Collection(one) for one in spec.collections]
+        self._collections = Collections(spec.collections)
         self._plans: dict[str, EventPlan] = {}
         self._call_plan = CallPlan(spec)
         self._redact = [
@@ -177,15 +177,15 @@ class Mapping:
         _take_artifact(identity.spec, payload, fragment)
         fragment.facts = plan.facts_in(values)
         fragment.data = self._leftovers.of(payload)
-        found = {one.spec.name: one.collect(payload, report.warnings) for one in self._collections}
-        fragment.collected = {name: items for name, items in found.items() if items}
+        if self.spec.collections:
+            fragment.collected = self._collections.collect(payload, report.warnings)
         return identity, fragment, report
 
     # --- the whole call ---------------------------------------------------------------------------------
 
     def call_document(self, collected: Iterable[MappingType[str, Items]]) -> dict[str, Json]:
         """The call document from what the fragments of its events have collected."""
-        return call_document(self._collections, collected)
+        return call_document(self._collections.all, collected)
 
     def facts_of_call(self, document: dict[str, Json]) -> dict[str, Json]:
         """What decision tables read of the whole call, by path."""
@@ -205,12 +205,10 @@ class Mapping:
         for path, slot in plan.required:
             if plan.sources.at(slot, values) is MISSING:
                 raise MappingError("VCP_E005", f"{path} is missing; {identity.event} needs it", path=to_jsonpath(path))
-        named = [(identity.call_id or "", self.spec.read.call_id)]
-        named += [(alias, self.spec.read.also_known_as) for alias in identity.aliases]
-        for text, paths in named:
-            if len(text) > MAX_CALL_ID:
-                problem = f"the call id is longer than {MAX_CALL_ID} characters"
-                raise MappingError("VCP_E001", problem, path=to_jsonpath(paths[0]))
+        if identity.call_id is not None and len(identity.call_id) > MAX_CALL_ID:
+            raise _too_long(self.spec.read.call_id[0])
+        if any(len(alias) > MAX_CALL_ID for alias in identity.aliases):
+            raise _too_long(self.spec.read.also_known_as[0])
 
     def _plan(self, event: str) -> EventPlan:
         plan = self._plans.get(event)
@@ -226,45 +224,53 @@ class Mapping:
 
     def _fill_all(self, plan: Plan, values: list[Json], fragment: Fragment, report: Report) -> None:
         """Fill each target from the first of its rules that yields."""
-        for target, rules in plan.targets:
-            self._fill(target, rules, plan.sources, values, fragment, report)
+        # One loop, written out: what stands here is done for every rule of every payload.
+        sources, filled, used, missing = plan.sources, fragment.values, report.used, report.missing
+        for target, rules, falls_back in plan.targets:
+            for rule in rules:
+                if rule.when and not sources.hold(rule.when, values):
+                    continue
+                value = values[rule.slot]
+                if value is LATER:
+                    value = sources.at(rule.slot, values)
+                if value is MISSING:
+                    missing.append(rule.number)
+                    continue
+                try:
+                    value = rule.convert(value) if rule.shared is None else _convert_once(rule, value, values)
+                    if rule.fit is not None and value is not MISSING:
+                        value = rule.fit(value)
+                except transforms.UnseenWord as unseen:
+                    if self._take_default(rule, unseen, fragment, report):
+                        break
+                    continue
+                except UNFIT as error:
+                    self._fail(rule, error, report)
+                    continue
+                if value is not MISSING:
+                    filled[target] = Value(rule.basis, rule.number, value)
+                    used.append(rule.number)
+                    break
+            else:
+                if falls_back:
+                    self._fall_back(target, rules, fragment, report)
 
-    def _fill(
-        self, target: str, rules: list[Rule], sources: Sources, values: list[Json], fragment: Fragment, report: Report
-    ) -> None:
-        for rule in rules:
-            if rule.when and not sources.hold(rule.when, values):
-                continue
-            value = values[rule.slot]
-            if value is LATER:
-                value = sources.at(rule.slot, values)
-            if value is MISSING:
-                report.missing.append(rule.number)
-                continue
-            basis = rule.basis
-            try:
-                value = rule.convert(value)
-                if rule.fit is not None and value is not MISSING:
-                    value = rule.fit(value)
-            except transforms.UnseenWord as unseen:
-                value, basis = self._default_of(rule, unseen, report), DEFAULT
-            except UNFIT as error:
-                value = self._fail(rule, error, report)
-            if value is not MISSING:
-                fragment.values[target] = Value(basis, rule.number, value)
-                (report.defaulted if basis == DEFAULT else report.used).append(rule.number)
-                return
-        self._fall_back(target, rules, fragment, report)
-
-    def _default_of(self, rule: Rule, unseen: transforms.UnseenWord, report: Report) -> Json:
+    def _take_default(self, rule: Rule, unseen: transforms.UnseenWord, fragment: Fragment, report: Report) -> bool:
+        """Fill a target with the default of the table that lacks the word, if it has one that fits."""
         report.unseen.append({"source": rule.spec.source, "word": str(unseen.word)[:100]})
+        if unseen.default is MISSING:
+            return False
         try:
-            return unseen.default if unseen.default is MISSING or rule.fit is None else rule.fit(unseen.default)
+            value = unseen.default if rule.fit is None else rule.fit(unseen.default)
         except UNFIT as error:
-            return self._fail(rule, error, report)
+            self._fail(rule, error, report)
+            return False
+        fragment.values[rule.spec.target] = Value(DEFAULT, rule.number, value)
+        report.defaulted.append(rule.number)
+        return True
 
-    def _fail(self, rule: Rule, error: Exception, report: Report) -> Json:
-        """Note a value that cannot be taken: it counts as MISSING, or the event fails if the rule is required."""
+    def _fail(self, rule: Rule, error: Exception, report: Report) -> None:
+        """Note a value that cannot be taken: it counts as missing, or the event fails if the rule is required."""
         reason = "does not fit the target's type" if isinstance(error, ValidationError) else str(error)
         if rule.spec.required:
             raise MappingError(
@@ -281,7 +287,6 @@ class Mapping:
                 "error": reason,
             }
         )
-        return MISSING
 
     def _fall_back(self, target: str, rules: list[Rule], fragment: Fragment, report: Report) -> None:
         for rule in rules:
@@ -297,6 +302,18 @@ class Mapping:
                 path=to_jsonpath(required.spec.source),
                 rule=required.spec.describe(),
             )
+
+
+def _too_long(path: str) -> MappingError:
+    return MappingError("VCP_E001", f"the call id is longer than {MAX_CALL_ID} characters", path=to_jsonpath(path))
+
+
+def _convert_once(rule: Rule, value: Json, values: list[Json]) -> Json:
+    """What the first rule with this source and transform made of it. One that raises is asked again."""
+    assert rule.shared is not None  # noqa: S101 - the caller has looked
+    if values[rule.shared] is LATER:
+        values[rule.shared] = rule.convert(value)
+    return values[rule.shared]
 
 
 def _take_artifact(event: EventSpec, payload: Json, fragment: Fragment) -> None:

@@ -7,11 +7,12 @@ counts as told, so it can neither fill a field nor blank one.
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 from apps.providers.engine.errors import PathError
-from apps.providers.engine.jsonpath import compile_query
+from apps.providers.engine.jsonpath import Query, compile_query
 from apps.providers.engine.redact import REDACTED
 
 Json = Any
@@ -113,15 +114,44 @@ def _each(behind: Getter) -> Getter:
 
 
 def _compile_jsonpath(path: str) -> Getter:
-    search, singular = compile_query(path)
+    query = compile_query(path)
+    return lambda payload: _told(query.search(payload), query)
 
-    def get(payload: Json) -> Json:
-        found = [value for value in search(payload) if not says_nothing(value)]
-        if not found:
-            return MISSING
-        return found[0] if singular else found
 
-    return get
+def _told(found: list[Json], query: Query) -> Json:
+    told = [value for value in found if not says_nothing(value)]
+    if not told:
+        return MISSING
+    return told[0] if query.singular else told
+
+
+@dataclass(frozen=True)
+class Route:
+    """A path in parts, for reading many together: the keys it begins with, then searches, each in what the one before
+    has found. Paths that have a search of the same name, and all before it, have the same finding there."""
+
+    keys: list[str]
+    searches: list[tuple[str, Getter]]
+
+
+def route(path: str) -> Route:
+    """Raises PathError."""
+    if path.startswith("$"):
+        query = compile_query(path)
+        return Route(query.keys, _searches(path, query))
+    steps = _steps(path)
+    count = next((place for place, step in enumerate(steps) if isinstance(step, int) or step is EACH), len(steps))
+    behind = [(path, _compile_steps(steps[count:]))] if count < len(steps) else []
+    return Route([str(key) for key in steps[:count]], behind)
+
+
+def _searches(path: str, query: Query) -> list[tuple[str, Getter]]:
+    """The steps of a query; the first begins at one value, and the last leaves out what says nothing."""
+    if not query.steps:
+        return [] if query.keys else [(path, lambda payload: _told([payload], query))]
+    (first_name, first), *rest = query.steps
+    searches: list[tuple[str, Getter]] = [(first_name, lambda value: first([value]))]
+    return [*searches, *rest, (f"told {path}", lambda found: _told(found, query))]
 
 
 @lru_cache(maxsize=4096)

@@ -2,14 +2,15 @@
 paths, conditions and transforms, and `fit`, which gives a value in the normal form of its target's type.
 """
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from apps.providers.engine import transforms
-from apps.providers.engine.conditions import Test
 from apps.providers.engine.errors import TransformError
 from apps.providers.engine.paths import MISSING
 from apps.providers.engine.sources import Sources
@@ -38,9 +39,19 @@ class Rule:
     spec: RuleSpec
     slot: int
     basis: str
-    when: list[tuple[int, Test]]
+    when: list[int]
+    # Where the converted value is kept while this payload is read, if several rules convert the same in the same way.
+    shared: int | None
     convert: Callable[[Json], Json]
     fit: Fit | None
+
+
+class Target(NamedTuple):
+    """The rules of one target. `falls_back`: where none of them yields there is a default, or the event fails."""
+
+    name: str
+    rules: list[Rule]
+    falls_back: bool
 
 
 class Plan:
@@ -48,10 +59,12 @@ class Plan:
 
     def __init__(self, rules: Iterable[tuple[int, RuleSpec]]) -> None:
         self.sources = Sources()
+        numbered = list(rules)
+        self._converted = Counter(_conversion(rule) for _, rule in numbered)
         grouped: dict[str, list[Rule]] = {}
-        for number, rule in rules:
+        for number, rule in numbered:
             grouped.setdefault(rule.target, []).append(self._compiled(number, rule))
-        self.targets = list(grouped.items())
+        self.targets = [Target(name, found, _has_fallback(found)) for name, found in grouped.items()]
         self.facts: list[tuple[str, int]] = []
 
     def read_facts(self, paths: Iterable[str]) -> None:
@@ -60,8 +73,8 @@ class Plan:
 
     def facts_in(self, values: list[Json]) -> dict[str, Json]:
         """What the payload with these values tells at the paths of `read_facts`."""
-        told = ((path, self.sources.at(slot, values)) for path, slot in self.facts)
-        return {path: value for path, value in told if value is not MISSING}
+        at = self.sources.at
+        return {path: value for path, slot in self.facts if (value := at(slot, values)) is not MISSING}
 
     def _compiled(self, number: int, rule: RuleSpec) -> Rule:
         transform = transforms.build(rule.transform, rule.args)
@@ -71,10 +84,23 @@ class Plan:
             slot=self.sources.slot(rule.source),
             basis=DERIVED if rule.inferred else OBSERVED,
             when=self.sources.tests(rule.when),
+            shared=self._shared_slot(_conversion(rule)),
             # The bound method: calling the model itself costs a look-up more.
             convert=transform.__call__,
             fit=_compile_fit(rule.target, transform),
         )
+
+    def _shared_slot(self, conversion: str) -> int | None:
+        return self.sources.shared_slot(conversion) if self._converted[conversion] > 1 else None
+
+
+def _conversion(rule: RuleSpec) -> str:
+    """What a rule reads and how it converts it, apart from whether and whereto."""
+    return json.dumps([rule.source, rule.transform, rule.args], default=str)
+
+
+def _has_fallback(rules: list[Rule]) -> bool:
+    return any(rule.spec.required or rule.spec.default is not None for rule in rules)
 
 
 class EventPlan(Plan):
@@ -104,7 +130,7 @@ def _compile_fit(target: str, transform: transforms.Transform) -> Fit | None:
     limit = BELOW.get(target)
     if place is None or (limit is None and transform.fits(place)):
         return None
-    is_normal = place.is_normal
+    is_normal = _normal_test(place)
 
     def fit(value: Json) -> Json:
         if not is_normal(value):
@@ -114,6 +140,19 @@ def _compile_fit(target: str, transform: transforms.Transform) -> Fit | None:
         return value
 
     return fit
+
+
+def _normal_test(place: Shape) -> Callable[[Json], bool]:
+    """A test that says yes only to what `_normal` would take and give back unchanged."""
+    if place.kind == "map" and place.keys is not None and place.item is not None:
+        keys, item = place.keys, _normal_test(place.item)
+        return lambda value: type(value) is dict and value.keys() <= keys and all(map(item, value.values()))
+    if place.kind == "model" and not place.tagged:
+        tests = {name: _normal_test(inner) for name, inner in place.fields.items()}
+        return lambda value: (
+            type(value) is dict and all(key in tests and tests[key](inner) for key, inner in value.items())
+        )
+    return place.is_normal
 
 
 def _normal(value: Json, place: Shape) -> Json:

@@ -4,7 +4,7 @@ Whole words only, never substrings: reading `unsuccessful` as `success` is a mis
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from fnmatch import translate
 from functools import cached_property, lru_cache
 from typing import Any
@@ -22,6 +22,9 @@ def fold_word(value: Any) -> Any:
 # Names and words come again with every payload, so answers about them are kept; not for texts that may be anything.
 KEPT_ANSWERS = 1024
 _LONGEST_KEPT = 100
+# The objects of one kind have the same names each time.
+KEPT_SETS = 128
+_LONGEST_SET = 2000  # characters in all names together
 
 
 class Globs:
@@ -30,6 +33,7 @@ class Globs:
     def __init__(self, globs: Iterable[str]) -> None:
         self._match = re.compile("|".join(translate(glob.lower()) for glob in globs) or r"(?!)").match
         self._kept = lru_cache(KEPT_ANSWERS)(self._look)
+        self._kept_among: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def _look(self, text: str) -> bool:
         return self._match(text.lower()) is not None
@@ -37,10 +41,20 @@ class Globs:
     def match(self, text: str) -> bool:
         return self._kept(text) if len(text) <= _LONGEST_KEPT else self._look(text)
 
-    def among(self, names: Collection[str]) -> list[str]:
+    def among(self, names: Iterable[str]) -> tuple[str, ...]:
         """Those of the names that match, in their order."""
-        look = self._kept if max(map(len, names), default=0) <= _LONGEST_KEPT else self._look
-        return list(filter(look, names))
+        asked = tuple(names)
+        found = self._kept_among.get(asked)
+        if found is None:
+            found = tuple(filter(self._look, asked))
+            self._keep(asked, found)
+        return found
+
+    def _keep(self, asked: tuple[str, ...], found: tuple[str, ...]) -> None:
+        if sum(map(len, asked)) <= _LONGEST_SET:
+            if len(self._kept_among) >= KEPT_SETS:
+                self._kept_among.clear()
+            self._kept_among[asked] = found
 
 
 class WordTable(BaseModel):

@@ -17,12 +17,16 @@ def collection(**parts):
 
 
 def collected(payload, **parts):
-    return list(collection(**parts).collect(payload, []).values())
+    return list(items_of(collection(**parts), payload).values())
+
+
+def items_of(made, payload):
+    return made.collect(made.read_items(payload), [])
 
 
 def united(*parts, **spec):
     made = collection(**spec)
-    return made.unite([made.collect(payload, []) for payload in parts])
+    return made.unite([items_of(made, payload) for payload in parts])
 
 
 SECONDS = {"path": "at", "transform": "epoch", "args": {"unit": "s"}}
@@ -56,7 +60,8 @@ def test_what_a_payload_adds(payload, parts, items):
 def test_a_field_that_cannot_be_read_is_left_out_with_a_warning():
     warnings = []
     made = collection(fields={"at": {"path": "at", "transform": "iso_time"}, "b": "b"})
-    assert list(made.collect({"lines": [{"at": "soon", "b": 1}]}, warnings).values()) == [{"b": 1}]
+    items = made.read_items({"lines": [{"at": "soon", "b": 1}]})
+    assert list(made.collect(items, warnings).values()) == [{"b": 1}]
     assert warnings == ["collection lines, at: expected an ISO 8601 time, got str"]
 
 
@@ -70,14 +75,14 @@ def test_a_field_that_cannot_be_read_is_left_out_with_a_warning():
     ],
 )
 def test_the_first_path_that_tells_is_the_key(item, key):
-    assert list(collection(key=["id", "other"]).collect({"lines": [item]}, [])) == [key]
+    assert list(items_of(collection(key=["id", "other"]), {"lines": [item]})) == [key]
 
 
 @pytest.mark.parametrize("item", [{"a": 1}, {"id": {"a": 1}}, {"id": "x" * (MAX_KEY + 1)}])
 def test_without_a_usable_id_the_key_is_a_hash(item):
-    [key] = collection(key="id").collect({"lines": [item]}, [])
+    [key] = items_of(collection(key="id"), {"lines": [item]})
     assert len(key) == 64
-    assert [*collection(key="id").collect({"lines": [item]}, [])] == [key]
+    assert [*items_of(collection(key="id"), {"lines": [item]})] == [key]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What runs is compiled: it must say what the plain reading of the same rules says, for any payload."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 
 import jsonpath_rfc9535
@@ -8,14 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apps.providers.engine import transforms
+from apps.providers.engine.conditions import Condition
+from apps.providers.engine.errors import TransformError
 from apps.providers.engine.jsonpath import compile_query
 from apps.providers.engine.mapping import Mapping
 from apps.providers.engine.paths import MISSING, compile_path, says_nothing
 from apps.providers.engine.redact import REDACTED
-from apps.providers.engine.rules import EventPlan
+from apps.providers.engine.rules import EventPlan, _normal, _normal_test
 from apps.providers.engine.sources import LATER, Sources
 from apps.providers.engine.spec import MappingSpec
-from apps.providers.engine.words import Globs
+from apps.providers.engine.words import KEPT_SETS, Globs
+from vcp.models import field_shape
 
 WORDS = st.sampled_from(["x", "X ", "true", "gpt-Realtime", "", " ", REDACTED, "é"])
 LEAVES = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.5, 1.0, 1e-7]) | WORDS
@@ -26,7 +31,7 @@ JSON = st.recursive(
 )
 PATHS = [
     *("a", "b", "a.b", "a.c", "a.b.c", "b.a", "a[0].b", "a[-1]", "a[*].b", "a[*].b[*]"),
-    *("$.a[?@.b=='x'].c", "$['a','c']"),
+    *("$.a[?@.b=='x'].c", "$['a','c']", "$", "$.a", "$.a[0]", "$.a[?@.b=='x']", "$.a[?@.b=='x'].b", "$..b"),
 ]
 
 
@@ -127,7 +132,10 @@ def test_paths_read_together_have_the_values_that_each_has_alone(payload, paths)
 QUERIES = [
     "$", "$.a", "$.a.b", "$['a','b','c']", "$.a[0]", "$.a[-1].b", "$.a[*]", "$.*", "$.a[*].b", "$[0,'a']",
     "$.a[?@.b=='x']", "$.a[?@.b!='x'].c", "$.a[?@.b==@.c]", "$.a[?'x'==@.b]", "$.a[?@.b==true]", "$.a[?@.b==1]",
-    "$.a[?@.b==null]", "$.a[?@.b]", "$.a[?!@.b.c]", "$.a[?@.b && @.c || !@.a]", "$.a[?@.b.c=='x']", "$.a[?@[0]=='x']",
+    "$.a[?@.b==null]", "$.a[?@.b]", "$.a[?!@.b.c]", "$.a[?@.b && @.c || !@.a]",
+    "$.a[?@.b].c", "$.a[?@.b].c[?@.b].b", "$.a[?@.b][0].c", "$.a[?search(@.b, 'e+')]",
+    "$.a[?match(@.b, 'g.*_?[Rr]eal.*')]",
+    "$.a[?@.b.c=='x']", "$.a[?@[0]=='x']",
     "$.a[?@.b==0.5]", "$[?search(@.b, '[Rr]ealtime')]", "$.a[?match(@.b, 'x')]", "$.a[?search(@, 'x')]",
     "$..b", "$.a[0:2]", "$.a[?@.b > 0]", "$.a[?length(@.b) == 1]", "$.a[?@ == 'x']", "$.a[?search(@.b, 'x.')]",
     "$.a[?$.b == @.b]", "$.a[?@]",
@@ -136,11 +144,11 @@ QUERIES = [
 
 @given(JSON, st.sampled_from(QUERIES))
 def test_a_compiled_query_finds_what_the_library_finds_in_the_same_order(payload, path):
-    search, singular = compile_query(path)
+    compiled = compile_query(path)
     query = jsonpath_rfc9535.compile(path)
     # As text: 1 and true are equal to Python.
-    assert json.dumps(search(payload)) == json.dumps(list(query.find(payload).values()))
-    assert singular == query.singular_query()
+    assert json.dumps(compiled.search(payload)) == json.dumps(list(query.find(payload).values()))
+    assert compiled.singular == query.singular_query()
 
 
 # --- what is kept between payloads --------------------------------------------------------------------------------
@@ -150,11 +158,12 @@ def test_a_search_runs_when_it_is_asked_for_and_then_once(monkeypatch):
     sources = Sources()
     slot = sources.slot("a[*].b")
     runs = []
-    monkeypatch.setitem(sources._searches, slot, lambda payload: runs.append(payload) or ["found"])
-    values = sources.read({"a": []})
+    within = sources.slot("a")
+    monkeypatch.setitem(sources._searches, slot, (within, lambda found: runs.append(found) or ["found"]))
+    values = sources.read({"a": [1]})
     assert values[slot] is LATER
     assert [sources.at(slot, values), sources.at(slot, values)] == [["found"], ["found"]]
-    assert runs == [{"a": []}]
+    assert runs == [[1]]
 
 
 def test_one_path_has_one_slot_however_often_it_is_named():
@@ -174,7 +183,7 @@ def test_an_event_has_the_rules_that_apply_to_it(event, number_of_rules):
     rules = [{"source": "a", "target": "hcr.summary"}, {"source": "b", "target": "hcr.summary", "event": "e*"}]
     spec = MappingSpec.model_validate({"rules": rules})
     plan = EventPlan(spec.event_spec(event), event, spec)
-    assert [len(found) for _, found in plan.targets] == [number_of_rules]
+    assert [len(target.rules) for target in plan.targets] == [number_of_rules]
 
 
 GLOBS = st.lists(st.text(alphabet="aB*?[]!", max_size=4), max_size=3)
@@ -183,8 +192,120 @@ GLOBS = st.lists(st.text(alphabet="aB*?[]!", max_size=4), max_size=3)
 @given(GLOBS, st.lists(st.text(alphabet="abB", max_size=4) | st.just("a" * 200), max_size=4))
 def test_globs_match_what_one_of_them_matches(globs, names):
     expected = [name for name in names if any(fnmatchcase(name.lower(), glob.lower()) for glob in globs)]
-    assert Globs(globs).among(names) == expected
+    asked = Globs(globs)
+    assert list(asked.among(names)) == expected
+    assert list(asked.among(names)) == expected  # as it was kept
     assert [name for name in names if Globs(globs).match(name)] == expected
+
+
+def test_of_sets_of_names_only_so_many_are_kept():
+    asked = Globs(["n*"])
+    for number in range(3 * KEPT_SETS):
+        assert asked.among([f"n{number}", "x"]) == (f"n{number}",)
+    assert asked.among(["n" * 5000]) == ("n" * 5000,)
+    assert len(asked._kept_among) <= KEPT_SETS
+
+
+def test_what_two_queries_have_in_common_is_searched_once(monkeypatch):
+    sources = Sources()
+    slots = [sources.slot(f"$.a[?@.b=='x']{rest}") for rest in ("", ".c", ".d")]
+    within = sources.slot("a")
+    [(filtered, search)] = [(slot, found) for slot, (into, found) in sources._searches.items() if into == within]
+    runs = []
+    monkeypatch.setitem(sources._searches, filtered, (within, lambda value: runs.append(value) or search(value)))
+    values = sources.read({"a": [{"b": "x", "c": 1}, {"b": "y", "c": 2}]})
+    assert [sources.at(slot, values) for slot in slots] == [[{"b": "x", "c": 1}], [1], MISSING]
+    assert len(runs) == 1
+
+
+def test_one_condition_is_asked_once_and_that_for_true_is_not_that_for_1():
+    sources = Sources()
+    first, same, other = ({"a": Condition(equals=word)} for word in (True, True, 1))
+    assert sources.tests(first) == sources.tests(same) != sources.tests(other)
+    values = sources.read({"a": True})
+    assert [sources.hold(sources.tests(when), values) for when in (first, same, other)] == [True, True, False]
+
+
+def test_a_conversion_that_several_rules_share_is_made_once(monkeypatch):
+    made = []
+    text = transforms.Text.__call__
+    monkeypatch.setattr(transforms.Text, "__call__", lambda self, value: made.append(value) or text(self, value))
+    rules = [
+        {"source": "a", "target": f"custom.provider_specific.some.data.{name}", "transform": "text"} for name in "xy"
+    ]
+    mapping = Mapping(MappingSpec.model_validate({"rules": rules}))
+    for word in (" one ", " two "):
+        values = mapping.apply({"a": word})[1].values
+        assert [value.value for value in values.values()] == [word.strip()] * 2
+    assert made == [" one ", " two "]
+
+
+def test_a_word_that_several_rules_do_not_know_is_told_for_each():
+    words = {"transform": "words", "args": {"exact": {"b": "c"}}}
+    rules = [{"source": "a", "target": f"custom.provider_specific.some.data.{name}", **words} for name in "xy"]
+    _, fragment, report = Mapping(MappingSpec.model_validate({"rules": rules})).apply({"a": "new"})
+    assert fragment.values == {}
+    assert report.unseen == [{"source": "a", "word": "new"}] * 2
+
+
+@given(st.lists(JSON, max_size=4), st.lists(st.sampled_from(PATHS), min_size=1, max_size=3))
+def test_a_field_of_a_row_has_the_first_of_its_paths_that_tells(rows, paths):
+    built = transforms.Rows(fields={"x": tuple(paths), "y": "a"})(rows)
+    plain = []
+    for row in rows:
+        if isinstance(row, dict):
+            tried = [plain_read(row, path) for path in paths]
+            told = {"x": next((found for found in tried if found is not MISSING), MISSING), "y": plain_read(row, "a")}
+            plain.append({name: value for name, value in told.items() if value is not MISSING})
+    assert built == ([row for row in plain if row] or MISSING)
+
+
+ROLES = "outcomes.model_outcome_attribution.roles"
+ROLE = st.dictionaries(
+    st.sampled_from(["model_id", "minutes", "errors", "cost_usd", "more"]),
+    st.sampled_from(["x", "", 1.0, -1.0, 1, None]),
+)
+
+
+@given(st.dictionaries(st.sampled_from(["LLM", "STT", "llm"]), ROLE, max_size=2) | JSON)
+def test_an_object_found_normal_is_one_that_pydantic_takes(value):
+    place = field_shape(ROLES)
+    if _normal_test(place)(value):
+        assert _normal(value, place) is value
+
+
+def test_an_object_that_lacks_a_field_is_normal_so_far():
+    assert _normal_test(field_shape(ROLES))({"LLM": {"model_id": "x"}})
+    assert not _normal_test(field_shape(ROLES))({"LLM": {"model_id": ""}})
+
+
+PLAIN_JSON = JSON.filter(lambda value: not says_nothing(value))
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        *(transforms.Same(), transforms.Rows(fields={"x": "a"}), transforms.Members(names=("*",))),
+        *(transforms.Phrases(), transforms.Points()),
+    ],
+    ids=lambda transform: transform.name,
+)
+@given(value=PLAIN_JSON)
+def test_what_a_transform_gives_fits_where_it_says_so(transform, value):
+    for path in ("custom.provider_specific", "hcr.key_points", "custom.provider_specific.some.data.x", "hcr.summary"):
+        place = field_shape(path)
+        try:
+            given_back = transform(value) if place is not None and transform.fits(place) else MISSING
+        except TransformError:
+            continue
+        assert given_back is MISSING or place.is_normal(given_back)
+
+
+@given(st.integers(978307200000, 4102444799999))
+def test_a_time_in_milliseconds_is_written_as_datetime_writes_it(milliseconds):
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+    assert transforms.Epoch()(milliseconds) == moment.isoformat(timespec="milliseconds")[:-6] + "Z"
+    assert transforms.IsoTime()(transforms.Epoch()(milliseconds)) == transforms.Epoch()(milliseconds)
 
 
 @pytest.mark.parametrize("path", PATHS)
