@@ -953,7 +953,9 @@ SECRET_PLACES = [
     "phoneNumber__server__secret", "phoneNumber__server__headers", "call__monitor__controlUrl",
     "call__monitor__listenUrl", "assistant__server__headers", "assistant__server__secret", "assistant__serverUrlSecret",
     "assistant__credentials", "assistant__model__messages", "assistant__model__systemPrompt",
-    "artifact__messagesOpenAIFormatted",
+    "artifact__messagesOpenAIFormatted", "call__assistant__model__messages", "call__assistant__model__systemPrompt",
+    "call__assistantOverrides__model__messages", "assistant__analysisPlan__summaryPlan__messages",
+    "chat__assistant__model__messages", "phoneNumber__twilioApiKey", "call__messages",
     "artifact__presignedMonoUrl", "artifact__presignedLogUrl", "call__phoneNumber__twilioAuthToken",
     "call__assistant__server__headers", "squad__server__secret",
 ]  # fmt: skip
@@ -992,6 +994,13 @@ def test_the_secrets_of_tools_are_not_kept_either():
     assert MARK not in everything_kept(sample(assistant__model__tools=tools))
     payload = json.dumps({"message": {"type": "tool-calls", "assistant": {"model": {"tools": tools}}}}).encode()
     assert MARK not in MAPPING.redact(payload, parse(payload)).decode()
+
+
+def test_prompts_of_squads_and_nodes_are_not_kept_either():
+    prompt = [{"role": "system", "content": MARK}]
+    squad = {"members": [{"assistant": {"model": {"messages": prompt}}}]}
+    payload = sample(squad=squad, call__squad=squad, artifact__nodes=[{"nodeName": "n", "messages": prompt}])
+    assert MARK not in everything_kept(payload)
 
 
 def test_the_prompt_goes_no_further_than_the_body():
@@ -1102,7 +1111,7 @@ def test_numbers_as_texts_are_numbers():
     assert store(quoted).report.failed == []
 
 
-@pytest.mark.parametrize("place", ["artifact.messages", "messages", "conversation"])
+@pytest.mark.parametrize("place", ["artifact.messages", "messages", "conversation", "chat.messages"])
 @pytest.mark.parametrize("name", ["message", "content"])
 def test_a_system_prompt_among_the_messages_is_not_stored(place, name):
     rows = [{"role": "user", name: "Hello"}, {"role": "System", name: MARK}, {"role": "bot", name: "Hi"}]
