@@ -382,6 +382,17 @@ def test_a_call_that_never_connected_began_when_it_was_created():
     assert found["outcomes"]["objective"]["status"] == "error"
 
 
+def test_a_chat_began_when_it_was_created():
+    payload = sample(CHAT, chat__createdAt="2026-03-17T18:00:00.000Z")
+    assert call_of(payload)["start_time"] == "2026-03-17T18:00:00.000Z"
+    assert "inferred:call.start_time" in history_of(payload)
+
+
+def test_what_was_written_in_a_chat_is_no_data_of_it():
+    words = {f"chat__{name}": [{"role": "user", "content": "Hello."}] for name in ("messages", "input", "output")}
+    assert "Hello." not in json.dumps(data_of(sample(CHAT, **words)))
+
+
 def test_a_chat_has_no_length():
     found = message(sample(CHAT))
     assert not {"duration_sec", "channel", "direction"} & set(found["call"])
