@@ -155,6 +155,13 @@ def test_without_the_header_nothing_is_accepted_and_both_secrets_of_a_rotation_a
         ({"call_id": "c", "disconnection_reason": "user_hangup"}, "call_ended", "call_ended", "map"),
         ({"call_id": "c", "call_time_seconds": 0}, "call_ended", "call_ended", "map"),
         ({"call_id": "c", "call_completion": False}, "call_ended", "call_ended", "map"),
+        (
+            sample(disconnection_reason=None, call_time_seconds=None, call_completion=None),
+            "call_ended",
+            "call_ended",
+            "map",
+        ),
+        ({"call_id": "c", "disconnection_reason": None, "added_to_wallet": False}, "call_ended", "call_ended", "map"),
         ({"call_id": "c", "contactId": "x", "to": "+1", "from": "+2"}, "unknown", "unknown", "store"),
         ({"call_id": "c"}, "unknown", "unknown", "store"),
         ({"disconnection_reason": "user_hangup", "call_time_seconds": 1}, "unknown", "unknown", "store"),

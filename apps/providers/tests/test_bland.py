@@ -245,7 +245,12 @@ def test_older_payloads_have_only_c_id(fields, call_id):
 def test_post_processing_without_a_call_fails_and_says_so(event_type):
     with pytest.raises(MappingError) as raised:
         store({"event_type": event_type, "citations": []})
-    assert (raised.value.code, raised.value.path) == ("VCP_E005", "$.call_id")
+    assert (raised.value.code, raised.value.path) == ("VCP_E005", "$['call_id','c_id']")
+
+
+def test_post_processing_may_name_its_call_as_older_payloads_do():
+    later = {"event_type": "citations", "c_id": sample()["call_id"], "citations": [{"variable_name": "n"}]}
+    assert data_of(sample(), later)["citations"] == later["citations"]
 
 
 @pytest.mark.parametrize("told", [{"status": "completed"}, {"completed": True}, {"corrected_duration": "3"}])
@@ -766,7 +771,7 @@ def test_a_status_nobody_knows_is_reported_and_kept():
 
 
 @pytest.mark.parametrize("name", ["api_key", "crm_api_key", "apiKey", "Authorization", "access_token", "password",
-                                  "secret"])  # fmt: skip
+                                  "secret", "crm_token", "client_secret", "db_password_2"])  # fmt: skip
 @pytest.mark.parametrize("place", ["variables", "metadata", "analysis", "post_call_evals", "citations"])
 def test_credentials_among_the_customers_own_values_are_kept_nowhere(place, name):
     stored = store(sample(**{place: [{"deep": {name: "PRIVATE-1"}, "kept": "open"}]}))

@@ -612,6 +612,8 @@ def test_each_use_of_a_tool_is_told_once_with_how_it_went(events, uses):
 NORMAL, BROKEN = {"code": 1000, "reason": None}, {"code": 1006, "reason": None}
 DONE, CANCELLED, CUT, BAD = (response(status) for status in ("completed", "cancelled", "incomplete", "failed"))
 BEGUN = {"type": "response.created", "response": {"id": "resp_x"}}
+# A relay that forwards neither the beginning nor the end of a response.
+SPOKEN = {"type": "response.output_audio_transcript.done", "item_id": "item_x", "transcript": "Hello."}
 
 
 @pytest.mark.parametrize(
@@ -641,7 +643,8 @@ BEGUN = {"type": "response.created", "response": {"id": "resp_x"}}
         ([relay(DONE, close=BROKEN)], "partial"),
         ([relay(DONE, close={"code": 1011, "reason": None})], "partial"),
         ([relay(DONE, close={"code": 4000, "reason": None})], "partial"),
-        *[([relay(DONE, close={"code": code, "reason": None})], "success") for code in (1000, 1001, 1005)],
+        *[([relay(DONE, close={"code": code, "reason": None})], "success") for code in (1000, 1001, 1005, "1000")],
+        ([relay(DONE, close={"code": "1006", "reason": None})], "partial"),
         ([relay(error("other"))], "error"),
         # cut
         ([relay(DONE, CUT)], "partial"),
@@ -649,6 +652,7 @@ BEGUN = {"type": "response.created", "response": {"id": "resp_x"}}
         ([relay(CANCELLED)], "partial"),
         ([relay(CUT, CANCELLED)], "partial"),
         ([relay(BEGUN)], "partial"),
+        ([relay(session(), SPOKEN)], "partial"),
         # normal
         ([relay(DONE)], "success"),
         ([relay(DONE, close=None)], "success"),

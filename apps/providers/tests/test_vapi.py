@@ -382,6 +382,17 @@ def test_a_call_that_never_connected_began_when_it_was_created():
     assert found["outcomes"]["objective"]["status"] == "error"
 
 
+def test_a_chat_began_when_it_was_created():
+    payload = sample(CHAT, chat__createdAt="2026-03-17T18:00:00.000Z")
+    assert call_of(payload)["start_time"] == "2026-03-17T18:00:00.000Z"
+    assert "inferred:call.start_time" in history_of(payload)
+
+
+def test_what_was_written_in_a_chat_is_no_data_of_it():
+    words = {f"chat__{name}": [{"role": "user", "content": "Hello."}] for name in ("messages", "input", "output")}
+    assert "Hello." not in json.dumps(data_of(sample(CHAT, **words)))
+
+
 def test_a_chat_has_no_length():
     found = message(sample(CHAT))
     assert not {"duration_sec", "channel", "direction"} & set(found["call"])
@@ -953,7 +964,9 @@ SECRET_PLACES = [
     "phoneNumber__server__secret", "phoneNumber__server__headers", "call__monitor__controlUrl",
     "call__monitor__listenUrl", "assistant__server__headers", "assistant__server__secret", "assistant__serverUrlSecret",
     "assistant__credentials", "assistant__model__messages", "assistant__model__systemPrompt",
-    "artifact__messagesOpenAIFormatted",
+    "artifact__messagesOpenAIFormatted", "call__assistant__model__messages", "call__assistant__model__systemPrompt",
+    "call__assistantOverrides__model__messages", "assistant__analysisPlan__summaryPlan__messages",
+    "chat__assistant__model__messages", "phoneNumber__twilioApiKey", "call__messages",
     "artifact__presignedMonoUrl", "artifact__presignedLogUrl", "call__phoneNumber__twilioAuthToken",
     "call__assistant__server__headers", "squad__server__secret",
 ]  # fmt: skip
@@ -992,6 +1005,13 @@ def test_the_secrets_of_tools_are_not_kept_either():
     assert MARK not in everything_kept(sample(assistant__model__tools=tools))
     payload = json.dumps({"message": {"type": "tool-calls", "assistant": {"model": {"tools": tools}}}}).encode()
     assert MARK not in MAPPING.redact(payload, parse(payload)).decode()
+
+
+def test_prompts_of_squads_and_nodes_are_not_kept_either():
+    prompt = [{"role": "system", "content": MARK}]
+    squad = {"members": [{"assistant": {"model": {"messages": prompt}}}]}
+    payload = sample(squad=squad, call__squad=squad, artifact__nodes=[{"nodeName": "n", "messages": prompt}])
+    assert MARK not in everything_kept(payload)
 
 
 def test_the_prompt_goes_no_further_than_the_body():
@@ -1102,7 +1122,7 @@ def test_numbers_as_texts_are_numbers():
     assert store(quoted).report.failed == []
 
 
-@pytest.mark.parametrize("place", ["artifact.messages", "messages", "conversation"])
+@pytest.mark.parametrize("place", ["artifact.messages", "messages", "conversation", "chat.messages"])
 @pytest.mark.parametrize("name", ["message", "content"])
 def test_a_system_prompt_among_the_messages_is_not_stored(place, name):
     rows = [{"role": "user", name: "Hello"}, {"role": "System", name: MARK}, {"role": "bot", name: "Hi"}]
