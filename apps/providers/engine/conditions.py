@@ -5,7 +5,7 @@ One form serves outcome tables, the naming of events, filters in lists and condi
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -30,6 +30,8 @@ class Condition(BaseModel):
     # Part of a text, or an element of a list; of several any one.
     contains: tuple[str, ...] = ()
     present: bool | None = None
+    # For places that customers fill as they like.
+    shape: Literal["object", "list", "text"] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -41,8 +43,9 @@ class Condition(BaseModel):
 
     @model_validator(mode="after")
     def _asks_something(self) -> "Condition":
-        if not (self.names_words or self.none_of) and not self.contains and self.present is None:
-            raise ValueError("a condition needs one of equals, in, not_in, glob, contains, present")
+        asked = (self.names_words, self.none_of, self.contains, self.present is not None, self.shape)
+        if not any(asked):
+            raise ValueError("a condition needs one of equals, in, not_in, glob, contains, present, shape")
         return self
 
     def holds(self, value: Json) -> bool:
@@ -61,6 +64,9 @@ class Condition(BaseModel):
             parts.append(_none_of(self.none_of))
         if self.contains:
             parts.append(_contains_any(self.contains))
+        if self.shape is not None:
+            kind = _SHAPES[self.shape]
+            parts.append(lambda value: type(value) is kind)
         return _all_of(parts)
 
     @property
@@ -107,6 +113,7 @@ def _one_of(named: tuple[Scalar, ...]) -> Test:
 
 
 _SCALARS = frozenset({bool, int, float})
+_SHAPES: Mapping[str, type] = {"object": dict, "list": list, "text": str}
 
 
 def _comparable(value: Scalar) -> Scalar:
