@@ -104,12 +104,11 @@ def test_there_is_a_row_of_every_model_that_the_admin_shows(rows: dict[Any, Any]
     assert {InboundEvent, Message, CallKey, DailyProviderStats, Endpoint, PeriodicTask, User} <= set(rows)
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label_lower)
-def test_every_page_answers_within_its_queries(model: Any, operator: Client, rows: dict[Any, Any]) -> None:
-    pages = [page(model, kind, rows[model].pk) for kind in ("change", "history")]
-    pages += [page(model, "changelist"), f"{page(model, 'changelist')}?q=x"]
-    if admin.site._registry[model].has_add_permission(_as_superuser(operator)):
-        pages.append(page(model, "add"))
+def test_every_page_answers_within_its_queries(operator: Client, rows: dict[Any, Any]) -> None:
+    request = _as_superuser(operator)
+    pages = [page(model, kind, rows[model].pk) for model in MODELS for kind in ("change", "history")]
+    pages += [f"{page(model, 'changelist')}{query}" for model in MODELS for query in ("", "?q=x")]
+    pages += [page(model, "add") for model in MODELS if admin.site._registry[model].has_add_permission(request)]
     for url in pages:
         with CaptureQueriesContext(
             connection,
@@ -125,10 +124,12 @@ def _as_superuser(client: Client) -> Any:
     return request
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label_lower)
-def test_no_page_is_shown_to_strangers(model: Any, rows: dict[Any, Any]) -> None:
+def test_no_page_is_shown_to_strangers(rows: dict[Any, Any]) -> None:
     stranger = Client()
-    for url in (page(model, "changelist"), page(model, "change", rows[model].pk)):
+    pages = [page(model, "changelist") for model in MODELS] + [
+        page(model, "change", rows[model].pk) for model in MODELS
+    ]
+    for url in pages:
         answer = stranger.get(url)
         assert answer.status_code == 302
         assert answer["Location"].startswith(reverse("admin:login"))
@@ -720,6 +721,8 @@ def test_the_actions_of_a_version_fit_its_state(operator: Client, draft: Mapping
 def test_a_draft_that_cannot_run_is_not_saved(
     field: str, value: str, problem: str, operator: Client, draft: MappingVersion
 ) -> None:
+    # A few rows are enough, and their form is quickly read.
+    draft.rules.filter(position__gt=3).delete()
     data = filled(operator, draft_url(draft)) | {field: value, "reason": "changed"}
     answer = operator.post(draft_url(draft), data)
     assert answer.status_code == 200
