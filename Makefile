@@ -26,12 +26,12 @@ run: $(RUN_STAMP) ## Start the service on http://127.0.0.1:8080 (PORT, SERVICE_H
 demo: $(RUN_STAMP) ## Send a signed sample call to the running service and show what became of it
 	@$(PY) manage.py demo
 
-test: browser lint typecheck test-sqlite test-postgres ## Check everything: lint, types, the suite on SQLite, its database tests on PostgreSQL too
+test: browser lint typecheck test-sqlite test-postgres ## Check everything: lint, types, the suite on SQLite, what may differ on PostgreSQL too
 
 test-sqlite: $(TEST_STAMP) ## Run the suite on SQLite
 	$(PY) -m pytest --db sqlite -n $(JOBS)
 
-test-postgres: $(TEST_STAMP) ## Run what uses a database on PostgreSQL (DATABASE_URL, else a private server)
+test-postgres: $(TEST_STAMP) ## Run what may differ there on PostgreSQL (DATABASE_URL, else a private server)
 	$(PY) -m pytest --db postgres --database-only -n $(JOBS)
 
 browser: $(TEST_STAMP) ## Find a Chromium for the browser tests, or install one

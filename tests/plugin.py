@@ -33,7 +33,7 @@ origins: dict[str, str] = {}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--db", choices=["sqlite", "postgres"], default="sqlite", help="database of the run")
-    parser.addoption("--database-only", action="store_true", help="only tests that use a database")
+    parser.addoption("--database-only", action="store_true", help="only what may differ between databases")
 
 
 # This hook, and first: pytest-django reads the settings before any conftest.py is loaded.
@@ -48,9 +48,13 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     _empty_redis(os.environ["REDIS_URL"])
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "any_database: pages and forms; one database is enough, and they take long")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--database-only"):
-        chosen = [item for item in items if uses_database(item)]
+        chosen = [item for item in items if uses_database(item) and not item.get_closest_marker("any_database")]
         config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
         items[:] = chosen
 

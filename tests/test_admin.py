@@ -697,6 +697,7 @@ def test_the_actions_of_a_version_fit_its_state(operator: Client, draft: Mapping
     assert offered(2) == ["Try", "Edit as draft", "Undo", "Compare", "Export"]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("field", "value", "problem"),
     [

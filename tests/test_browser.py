@@ -20,7 +20,7 @@ from apps.providers.sync import sync_catalog
 from tests import chromium
 from tests.calls import ENDED, sample, signed
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 SECRET = "entered by hand in a browser"
 PASSWORD = "a password of the tests"
 

@@ -25,7 +25,7 @@ from apps.providers.models import Endpoint, MappingVersion, Provider
 from apps.providers.sync import sync_catalog
 from tests.browser import action, added, filled, page, problems, said_after, text_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 
 FILE = Path(__file__).parent / "data" / "parrotline.toml"
 NEST_KEY = "the nest key of the tests"

@@ -25,7 +25,7 @@ from voicelens import api as front
 from voicelens.groups import GROUPS, ensure_groups, rights_of
 from voicelens.schedule import ensure_schedule
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 
 WHO = ("nobody", "analyst", "ops", "admin")
 Who = dict[str, Client]

@@ -15,7 +15,7 @@ from apps.providers.models import MappingVersion, Provider, WebhookSchema
 from tests.browser import action, filled, page, problems, said_after, text_of
 from tests.calls import ANALYZED, CALL_ID, ENDED, EVENTS, STARTED, sample
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 
 
 @pytest.fixture
