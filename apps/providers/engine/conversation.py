@@ -1,6 +1,6 @@
 """Transforms for a conversation told in pieces: rows of events as turns in their order, as uses of tools, as counts.
 
-Like those in transforms.py they know no provider: where things stand in a row is in the arguments.
+Like those in `transforms` they know no provider: where things stand in a row is in the arguments.
 """
 
 from collections import Counter
