@@ -12,7 +12,7 @@ from apps.providers.engine.errors import TransformError
 from apps.providers.engine.paths import MISSING, Getter, compile_path, fill, plain_keys, says_nothing
 from apps.providers.engine.sources import Sources
 from apps.providers.engine.transforms.base import Json, Transform, register, rows_of, takes_json
-from apps.providers.engine.transforms.numbers import Scale, to_decimal
+from apps.providers.engine.transforms.numbers import Scale
 from apps.providers.engine.words import WordTable
 from vcp.shape import Shape
 
@@ -217,13 +217,13 @@ class Group(Transform):
                     built[name] = told
                     break
         for name, get, scale in self._sums:
-            numbers = [to_decimal(found) for row in rows if (found := get(row)) is not MISSING]
+            numbers = [found for row in rows if (found := get(row)) is not MISSING]
             if not numbers:
                 continue
-            total = sum(numbers[1:], numbers[0])
+            total = scale.of_sum(numbers)
             if total < 0:
                 raise TransformError(f"a sum of at least 0 for {name}", total)
-            built[name] = scale.of(total)
+            built[name] = total
         for name, inner in self.fixed.items():
             fill(built, name, inner)
         return built

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal, DecimalException, InvalidOperation
 from functools import cached_property
+from math import fsum, nan
 
 from pydantic import Field
 
@@ -11,12 +12,14 @@ from apps.providers.engine.errors import TransformError
 from apps.providers.engine.paths import MISSING, Getter, compile_path, says_nothing
 from apps.providers.engine.transforms.base import Json, Transform, register
 
-_TOO_LARGE = Decimal("1e15")
+LIMIT = 10**15
+SURE = 2.0**40
+_NUMBERS = frozenset({int, float})  # and no bool
 
 
 def to_decimal(value: Json) -> Decimal:
     """A finite number, or the text of one, exactly. Raises TransformError."""
-    if type(value) is float and -1e15 < value < 1e15:
+    if type(value) is float and -LIMIT < value < LIMIT:
         return Decimal(repr(value))  # the commonest kind; what makes a float is always a number's text
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise TransformError("a number", value)
@@ -24,7 +27,7 @@ def to_decimal(value: Json) -> Decimal:
         number = Decimal(str(value).strip())
     except InvalidOperation:
         raise TransformError("a number", value) from None
-    if not number.is_finite() or abs(number) >= _TOO_LARGE:
+    if not number.is_finite() or abs(number) >= LIMIT:
         raise TransformError("a number below 1e15", value)
     return number
 
@@ -42,29 +45,44 @@ class Scale(Transform):
     places: int = Field(default=9, ge=0, le=12)
 
     def __call__(self, value: Json) -> Json:
-        if type(value) is float and self._only_rounds and self._is_round(value):
-            return value
-        if type(value) is int and self._divisor and 0 <= value < 10**15:
-            return (2 * value + self._divisor) // (2 * self._divisor)
-        if type(value) is int and self._only_rounds and 0 <= value < 10**15:
-            return float(value)
+        if type(value) in _NUMBERS and 0 <= value < LIMIT and (number := self._near(value)) is not None:
+            return number
         return self.of(to_decimal(value))
 
-    @cached_property
-    def _only_rounds(self) -> bool:
-        return self.minus == 0 and self.by == 1 and self.least in (None, 0) and not self.whole
+    def of_sum(self, numbers: list[Json]) -> Json:
+        """The same for the sum of some numbers or texts of them."""
+        for number in numbers:
+            if type(number) not in _NUMBERS or not 0 <= number < LIMIT:
+                break
+        else:
+            if (found := self._near(fsum(numbers))) is not None:
+                return found
+        return self.of(sum(map(to_decimal, numbers), Decimal(0)))
 
-    def _is_round(self, value: float) -> bool:
-        """A number that is written with no more places than are kept is what rounding would make of it."""
-        text = repr(value)
-        return 0 <= value < 10**15 and "e" not in text and len(text.partition(".")[2]) <= self.places
+    def _near(self, number: float) -> Json:
+        """Worked out in binary, which takes a tenth of the time; None where only decimals can tell.
+
+        Below SURE all roundings on the way (of each number, of the factor, of the product) come to less than 2**-9:
+        the whole number that it is nearest to by more than that is the one which decimals would give.
+        """
+        counted = number * self._factor
+        if not counted < SURE:
+            return None
+        nearest = int(counted + 0.5)
+        if not -0.49 < counted - nearest < 0.49:
+            return None
+        # The quotient of two whole numbers is the double nearest to it, as is the one that a decimal's text stands for.
+        return nearest if self.whole else nearest / self._unit
 
     @cached_property
-    def _divisor(self) -> int:
-        """For whole seconds from milliseconds and the like: what an integer is divided by; 0 where that is not all."""
-        numerator, denominator = self.by.as_integer_ratio()
-        plain = self.whole and numerator == 1 and self.minus == 0 and self.least in (None, 0)
-        return denominator if plain else 0
+    def _unit(self) -> int:
+        return 1 if self.whole else 10**self.places
+
+    @cached_property
+    def _factor(self) -> float:
+        """What a number counts in units of the last place; not a number where more is asked than to multiply."""
+        multiplies = self.minus == 0 and self.by > 0 and (self.least is None or self.least <= 0)
+        return float(self.by) * self._unit if multiplies else nan
 
     @cached_property
     def _last_place(self) -> Decimal:
@@ -99,8 +117,8 @@ class Total(Transform):
             raise TransformError("a list", value)
         rows = [row for row in value if self._meets(row)] if self.where else value
         numbers = [self._get(row) for row in rows] if self.path else rows
-        told = [to_decimal(number) for number in numbers if not says_nothing(number)]
-        return self._scale.of(sum(told, Decimal(0))) if told else MISSING
+        told = [number for number in numbers if not says_nothing(number)]
+        return self._scale.of_sum(told) if told else MISSING
 
     @cached_property
     def _get(self) -> Getter:
