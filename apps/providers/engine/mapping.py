@@ -228,18 +228,19 @@ class Mapping:
         sources, filled, used, missing = plan.sources, fragment.values, report.used, report.missing
         for target, rules, falls_back in plan.targets:
             for rule in rules:
-                if rule.when and not sources.hold(rule.when, values):
+                number, _, slot, basis, when, shared, convert, fit = rule
+                if when and not sources.hold(when, values):
                     continue
-                value = values[rule.slot]
+                value = values[slot]
                 if value is LATER:
-                    value = sources.at(rule.slot, values)
+                    value = sources.at(slot, values)
                 if value is MISSING:
-                    missing.append(rule.number)
+                    missing.append(number)
                     continue
                 try:
-                    value = rule.convert(value) if rule.shared is None else _convert_once(rule, value, values)
-                    if rule.fit is not None and value is not MISSING:
-                        value = rule.fit(value)
+                    value = convert(value) if shared is None else _convert_once(rule, value, values)
+                    if fit is not None and value is not MISSING:
+                        value = fit(value)
                 except transforms.UnseenWord as unseen:
                     if self._take_default(rule, unseen, fragment, report):
                         break
@@ -248,8 +249,8 @@ class Mapping:
                     self._fail(rule, error, report)
                     continue
                 if value is not MISSING:
-                    filled[target] = Value(rule.basis, rule.number, value)
-                    used.append(rule.number)
+                    filled[target] = Value(basis, number, value)
+                    used.append(number)
                     break
             else:
                 if falls_back:

@@ -5,7 +5,6 @@ paths, conditions and transforms, and `fit`, which gives a value in the normal f
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -31,8 +30,7 @@ BELOW = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """A RuleSpec with its place in the sources. `fit` raises ValidationError or TransformError; None: fits as it is."""
 
     number: int

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from apps.providers.engine.conditions import Condition, compile_when
 from apps.providers.engine.errors import TransformError
-from apps.providers.engine.paths import MISSING, Getter, compile_path, fill, plain_keys, says_nothing
-from apps.providers.engine.sources import Sources
+from apps.providers.engine.paths import MISSING, Getter, compile_path, fill
+from apps.providers.engine.sources import LATER, Sources
 from apps.providers.engine.transforms.base import Json, Transform, register, rows_of, takes_json
 from apps.providers.engine.transforms.numbers import Scale
 from apps.providers.engine.words import WordTable
@@ -78,20 +78,18 @@ class Rows(Transform):
         return frozenset(self.needs)
 
     def _row(self, row: Json) -> dict[str, Json]:
-        told: dict[str, Json] = {}
         sources, fields = self._compiled
-        values = sources.read(row) if sources is not None and sources.tells(row) else None
-        for name, key, slots in fields:
-            if key is None:
-                if values is not None and sources is not None:
-                    value = sources.first(slots, values)
-                    if value is not MISSING:
-                        told[name] = value
-            else:
-                # Most fields are keys, and a row has few of them: the absent ones must cost next to nothing.
-                value = row.get(key)
-                if value is not None and not says_nothing(value):
-                    told[name] = value
+        values = sources.read(row)
+        told: dict[str, Json] = {}
+        for name, slot, others in fields:
+            value = values[slot]
+            # A row has few of the fields that it could have: the absent ones must cost next to nothing.
+            if value is MISSING and not others:
+                continue
+            if value is MISSING or value is LATER:
+                value = sources.first((slot, *others), values)
+            if value is not MISSING:
+                told[name] = value
         for name, table in self.words.items():
             word = told.get(name)
             if isinstance(word, (str, int)):
@@ -99,19 +97,12 @@ class Rows(Transform):
         return told
 
     @cached_property
-    def _compiled(self) -> tuple[Sources | None, list[tuple[str, str | None, list[int]]]]:
-        """All fields as (our name, its key, []), or where they are no single key as (our name, None, slots to try) and
-        the sources of these, if there are any."""
+    def _compiled(self) -> tuple[Sources, list[tuple[str, int, list[int]]]]:
+        """The sources of a row, and for each field our name, the slot of its first path, and those of the others."""
         sources = Sources()
-        fields = [(name, *_place(paths, sources)) for name, paths in self.fields.items()]
-        return (sources if any(key is None for _, key, _ in fields) else None), fields
-
-
-def _place(paths: str | tuple[str, ...], sources: Sources) -> tuple[str | None, list[int]]:
-    keys = plain_keys(paths) if isinstance(paths, str) else None
-    if keys and len(keys) == 1:
-        return keys[0], []
-    return None, [sources.slot(path) for path in ([paths] if isinstance(paths, str) else paths)]
+        listed = {name: (paths,) if isinstance(paths, str) else paths for name, paths in self.fields.items()}
+        slots = {name: [sources.slot(path) for path in paths] for name, paths in listed.items()}
+        return sources, [(name, first, others) for name, (first, *others) in slots.items()]
 
 
 def first_told(paths: str | tuple[str, ...], row: Json) -> Json:

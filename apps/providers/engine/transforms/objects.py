@@ -53,10 +53,11 @@ class Phrases(Transform):
         if not isinstance(value, dict):
             raise TransformError("an object", value)
         phrases = []
-        for name in sorted(value):
-            told = self._get(value[name]) if self.value else value[name]
+        for name, member in sorted(value.items()):
+            told = self._get(member) if self.value else member
             if not says_nothing(told):
-                phrases.append(f"{name}: {_in_words(told)}{self._behind(value[name]) if self.detail else ''}")
+                words = told if type(told) is str else _in_words(told)
+                phrases.append(f"{name}: {words}{self._behind(member) if self.detail else ''}")
         return phrases or MISSING
 
     def _behind(self, member: Json) -> str:
@@ -151,7 +152,7 @@ class Score(Transform):
     def __call__(self, value: Json) -> Json:
         if not isinstance(value, dict):
             raise TransformError("an object", value)
-        read = {name: self._with_blanks(inner) for name, inner in value.items()}
+        read = {name: self._with_blanks(inner) for name, inner in value.items()} if self.blanks else value
         gains = (next((add for holds, add in term if holds(read)), Decimal(0)) for term in self._rows)
         score = sum(gains, self.start)
         return float(score if self.most is None else min(score, self.most))
@@ -165,7 +166,7 @@ class Score(Transform):
         return dict.fromkeys(map(ord, self.blanks), " ")
 
     def _with_blanks(self, inner: Json) -> Json:
-        return inner.translate(self._blanks) if self.blanks and isinstance(inner, str) else inner
+        return inner.translate(self._blanks) if isinstance(inner, str) else inner
 
 
 @register
