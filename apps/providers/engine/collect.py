@@ -32,7 +32,7 @@ class Collection:
         self._items = items or Sources()
         self._source = compile_path(spec.source)
         self._where = self._items.tests(spec.where)
-        self._fields = [_Field(name, field, self._items) for name, field in spec.fields.items()]
+        self._fields = [(name, *_field(field, self._items)) for name, field in spec.fields.items()]
         self._key = [compile_path(path) for path in spec.key]
         self._order = [compile_path(path) for path in spec.order_by]
 
@@ -57,28 +57,32 @@ class Collection:
         if not self._fields:
             return values[0]
         kept = {}
-        for field in self._fields:
+        for name, slot, field in self._fields:
             # An item has few of the fields that it could have, and most are kept as they are: both must cost little.
-            value = LATER if field.only is None else values[field.only]
-            if value is MISSING:
+            value = values[slot]
+            if value is MISSING and (field is None or field.only):
                 continue
-            if field.as_it_is and value is not LATER:
-                kept[field.name] = value
+            if field is None and value is not LATER:
+                kept[name] = value
                 continue
             try:
-                value = field.of(values)
+                value = self._items.at(slot, values) if field is None else field.of(values)
             except TransformError as error:
-                warnings.append(f"collection {self.spec.name}, {field.name}: {error}")
+                warnings.append(f"collection {self.spec.name}, {name}: {error}")
                 continue
             if value is not MISSING and not says_nothing(value):
-                kept[field.name] = value
+                kept[name] = value
         return kept
 
     def _key_of(self, item: Json) -> str:
-        told = next((value for get in self._key if (value := get(item)) is not MISSING), item)
-        if told is not item and isinstance(told, str | int) and len(str(told)) <= MAX_KEY:
-            return str(told)
-        return hashlib.sha256(_canonical(told)).hexdigest()
+        for get in self._key:
+            told = get(item)
+            if told is not MISSING:
+                break
+        else:
+            return _hashed(item)
+        key = told if type(told) is str else str(told) if isinstance(told, str | int) else ""
+        return key if 0 < len(key) <= MAX_KEY else _hashed(told)
 
     def _by_key(self, pairs: Iterable[tuple[str, Json]]) -> Items:
         """Of several items of one key the first in order, whichever came first."""
@@ -96,15 +100,12 @@ class Collection:
 
 
 class _Field:
-    """One field of a collected item."""
+    """One field of a collected item that is converted, or has several paths; `only`: it has one."""
 
-    def __init__(self, name: str, spec: FieldSpec, items: Sources) -> None:
-        self.name = name
+    def __init__(self, spec: FieldSpec, slots: list[int], items: Sources) -> None:
         self._items = items
-        self._slots = [items.slot(path) for path in spec.path]
-        # The slot that has all there is for this field, if it has but one path.
-        self.only = self._slots[0] if len(self._slots) == 1 else None
-        self.as_it_is = spec.transform == transforms.Same.name
+        self._slots = slots
+        self.only = len(slots) == 1
         self._convert = transforms.build(spec.transform, spec.args).__call__
         # Several collections have the same time of an item: it is converted once.
         self._shared = items.shared_slot(json.dumps([spec.path, spec.transform, spec.args], default=str))
@@ -126,6 +127,13 @@ class _Field:
             return unseen.default
 
 
+def _field(spec: FieldSpec, items: Sources) -> tuple[int, _Field | None]:
+    """The slot of its first path, and what there is to do but to take what is there."""
+    slots = [items.slot(path) for path in spec.path]
+    taken_as_it_is = len(slots) == 1 and spec.transform == transforms.Same.name
+    return slots[0], None if taken_as_it_is else _Field(spec, slots, items)
+
+
 class Collections:
     """All collections of a mapping. Those of one source read its items together."""
 
@@ -143,6 +151,10 @@ class Collections:
             if items := one.collect(read[one.spec.source], warnings):
                 found[one.spec.name] = items
         return found
+
+
+def _hashed(value: Json) -> str:
+    return hashlib.sha256(_canonical(value)).hexdigest()
 
 
 def _canonical(value: Json) -> bytes:
