@@ -71,8 +71,8 @@ def _written_ms(milliseconds: int) -> str:
     return f"{_written_day(days)}T{_MINUTES[minute]}:{milliseconds // 1000:02}.{milliseconds % 1000:03}Z"
 
 
-# What `to_iso` would write just so: most providers do.
-_OUR_FORM = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
+# What `to_iso` would write with the same digits: most providers send it.
+_IN_UTC = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{3})?(?:Z|\+00:00)", re.ASCII)
 
 
 @register
@@ -89,8 +89,8 @@ class IsoTime(Transform):
             moment = datetime.fromisoformat(value)
         except (TypeError, ValueError):
             raise TransformError("an ISO 8601 time", value) from None
-        if "2001" <= value < "2100" and _OUR_FORM.fullmatch(value):
-            return value
+        if "2001" <= value < "2100" and (told := _IN_UTC.fullmatch(value)):
+            return f"{told[1]}{told[2] or '.000'}Z"
         return _in_our_days(moment, "an ISO 8601 time", value)
 
 
