@@ -5,29 +5,15 @@ searches; they run when first asked for, since most rules that search stand behi
 paths have in common (`$.costs[?@.type=='voice']`) is searched once.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
 from apps.providers.engine.conditions import Condition, Test, When
 from apps.providers.engine.paths import MISSING, Getter, route
-from apps.providers.engine.redact import REDACTED
+from apps.providers.engine.written import Branch, SlotReader, slot_reader
 
 Json = Any
 LATER: Final = object()
-
-
-class _Branch:
-    """A key of the tree: where its value goes (0: nowhere), and the keys below it."""
-
-    __slots__ = ("below", "slot")
-
-    def __init__(self) -> None:
-        self.slot = 0
-        self.below: dict[str, _Branch] = {}
-
-
-# Takes an object and puts what its members say, and theirs, into their slots.
-_Reader = Callable[[dict[str, Json], list[Json]], None]
 
 
 class Sources:
@@ -40,7 +26,7 @@ class Sources:
     def __init__(self) -> None:
         self._slots: dict[str, int] = {}
         self._unread: list[Json] = [MISSING]
-        self._tree: dict[str, _Branch] = {}
+        self._tree: dict[str, Branch] = {}
         # Of a slot whose value is searched for: the slot to search in, and how.
         self._searches: dict[int, tuple[int, Getter]] = {}
         self._by_search: dict[tuple[int, str], int] = {}
@@ -49,7 +35,7 @@ class Sources:
         self._tests: dict[int, tuple[int, Test]] = {}
         self._by_condition: dict[tuple[int, str], int] = {}
         self._by_name: dict[str, int] = {}
-        self._reader: _Reader | None = None
+        self._reader: SlotReader | None = None
 
     def slot(self, path: str) -> int:
         """The place of this path's value; the same for the same path."""
@@ -65,7 +51,7 @@ class Sources:
         self._reader = None
         branch, below = None, self._tree
         for key in keys:
-            branch = below.setdefault(key, _Branch())
+            branch = below.setdefault(key, Branch())
             below = branch.below
         if branch is None:
             return 0
@@ -99,7 +85,7 @@ class Sources:
         values[0] = payload
         if type(payload) is dict:
             if self._reader is None:
-                self._reader = _compiled(self._tree)
+                self._reader = slot_reader(self._tree)
             self._reader(payload, values)
         return values
 
@@ -146,25 +132,3 @@ class Sources:
             if not held:
                 return False
         return True
-
-
-def _compiled(tree: dict[str, _Branch]) -> _Reader:
-    """A function that looks up the keys of a tree one after the other, written out: as a loop with a call of
-    `says_nothing` for every value it takes twice the time, and no other part of the mapping runs as often."""
-    names: dict[str, Any] = {"REDACTED": REDACTED}
-    lines = ["def read(node, values):"]
-    for number, (key, branch) in enumerate(tree.items()):
-        lines.append(f" value = node.get({key!r})")
-        if branch.slot:
-            lines += [
-                " if value:",
-                "  if type(value) is not str or not (value.isspace() or value == REDACTED):",
-                f"   values[{branch.slot}] = value",
-                f" elif value == 0: values[{branch.slot}] = value",
-            ]
-        if branch.below:
-            names[f"below{number}"] = _compiled(branch.below)
-            lines.append(f" if type(value) is dict: below{number}(value, values)")
-    exec("\n".join([*lines, " return"]), names)  # noqa: S102 - no text from outside but keys, as literals
-    reader: _Reader = names["read"]
-    return reader

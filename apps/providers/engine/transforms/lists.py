@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from decimal import Decimal
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from apps.providers.engine.conditions import Condition, compile_when
 from apps.providers.engine.errors import TransformError
 from apps.providers.engine.paths import MISSING, Getter, compile_path, fill
-from apps.providers.engine.sources import LATER, Sources
 from apps.providers.engine.transforms.base import Json, Transform, register, rows_of, takes_json
 from apps.providers.engine.transforms.numbers import Scale
 from apps.providers.engine.words import WordTable
+from apps.providers.engine.written import RowReader, first_of, row_reader
 from vcp.shape import Shape
 
 
@@ -68,7 +68,8 @@ class Rows(Transform):
         return takes_json(place)
 
     def __call__(self, value: Json) -> Json:
-        built = [self._row(row) for row in rows_of(value)]
+        read = self._read
+        built = [read(row) for row in rows_of(value)]
         if self.needs:
             return [row for row in built if not self._needs.isdisjoint(row)] or MISSING
         return [row for row in built if row] or MISSING
@@ -77,32 +78,10 @@ class Rows(Transform):
     def _needs(self) -> frozenset[str]:
         return frozenset(self.needs)
 
-    def _row(self, row: Json) -> dict[str, Json]:
-        sources, fields = self._compiled
-        values = sources.read(row)
-        told: dict[str, Json] = {}
-        for name, slot, others in fields:
-            value = values[slot]
-            # A row has few of the fields that it could have: the absent ones must cost next to nothing.
-            if value is MISSING and not others:
-                continue
-            if value is MISSING or value is LATER:
-                value = sources.first((slot, *others), values)
-            if value is not MISSING:
-                told[name] = value
-        for name, table in self.words.items():
-            word = told.get(name)
-            if isinstance(word, (str, int)):
-                told[name] = table.get(str(word).lower(), word)
-        return told
-
     @cached_property
-    def _compiled(self) -> tuple[Sources, list[tuple[str, int, list[int]]]]:
-        """The sources of a row, and for each field our name, the slot of its first path, and those of the others."""
-        sources = Sources()
-        listed = {name: (paths,) if isinstance(paths, str) else paths for name, paths in self.fields.items()}
-        slots = {name: [sources.slot(path) for path in paths] for name, paths in listed.items()}
-        return sources, [(name, first, others) for name, (first, *others) in slots.items()]
+    def _read(self) -> RowReader:
+        fields = {name: (paths,) if isinstance(paths, str) else paths for name, paths in self.fields.items()}
+        return row_reader(fields, self.words)
 
 
 def first_told(paths: str | tuple[str, ...], row: Json) -> Json:
@@ -115,16 +94,7 @@ def compile_first(paths: str | tuple[str, ...]) -> Getter:
     """A function from a row to the value at the first of the paths that has one there, else MISSING."""
     if isinstance(paths, str):
         return compile_path(paths)
-    getters = [compile_path(path) for path in paths]
-
-    def first_told(row: Json) -> Json:
-        for get in getters:
-            value = get(row)
-            if value is not MISSING:
-                return value
-        return MISSING
-
-    return first_told
+    return partial(first_of, [compile_path(path) for path in paths])
 
 
 @register
