@@ -33,7 +33,7 @@ from apps.providers.engine.fold import Context, fold  # noqa: E402
 from apps.providers.engine.mapping import Mapping  # noqa: E402
 from apps.providers.engine.payload import parse  # noqa: E402
 from apps.providers.engine.prices import PriceList  # noqa: E402
-from bench.payloads import payload_of  # noqa: E402
+from bench.payloads import payload_of, payloads_of  # noqa: E402
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 YARDSTICK = "json.loads"
@@ -185,6 +185,25 @@ def print_stages(found: Sequence[Case], rounds: int, seconds: float, out: TextIO
             print(f"{place}{result.per_sec:>10,.0f}{result.best_per_sec:>10,.0f}{result.ratio:>14.2f}", file=out)
 
 
+def print_all_samples(found: Sequence[Case], rounds: int, seconds: float, size: int, out: TextIO) -> None:
+    """Reading every sample in turn, the short kinds of events and the rich ones, all of them at the same size."""
+    print(f"\n{'read all samples of':<24}{'events/s':>10}{'x json.loads':>14}", file=out)
+    for case in found:
+        rows = [replace(case, body=body).row for body in payloads_of(case.slug, size).values()]
+        lanes: dict[str, Work] = {
+            YARDSTICK: partial(_each, json.loads, [row.body for row in rows]),
+            "read": partial(_each, partial(read, mapping=case.mapping), rows),
+        }
+        result = measure(lanes, rounds, seconds)["read"]
+        place = f"{case.slug} ({len(rows)})"
+        print(f"{place:<24}{result.per_sec * len(rows):>10,.0f}{result.ratio:>14.2f}", file=out)
+
+
+def _each(work: Callable[[Any], object], inputs: Sequence[Any]) -> None:
+    for one in inputs:
+        work(one)
+
+
 def print_crowd(found: Sequence[Case], rounds: int, seconds: float, out: TextIO) -> None:
     """The same reading with only the catalogue's mappings in memory, and with MANY."""
     print(f"\n{'read with':<24}{'events/s':>10}{'x json.loads':>14}", file=out)
@@ -214,6 +233,7 @@ def main(arguments: Sequence[str] | None = None, out: TextIO = sys.stdout) -> No
     asked = parser.parse_args(arguments)
     found = [case for case in cases(asked.bytes) if asked.only in (None, case.slug)]
     print_stages(found, asked.rounds, asked.seconds, out)
+    print_all_samples(found, asked.rounds, asked.seconds, asked.bytes, out)
     print_crowd(found, asked.rounds, asked.seconds, out)
 
 

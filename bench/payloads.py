@@ -22,6 +22,11 @@ def payload_of(slug: str, size: int) -> tuple[str, bytes]:
     return name, bodies[name]
 
 
+def payloads_of(slug: str, size: int) -> dict[str, bytes]:
+    """Every sample of a provider that is an object, by name, with about `size` bytes."""
+    return {name: fitted(payload, size) for name, payload in catalog.samples(slug).items()}
+
+
 def _makes_a_message(slug: str, name: str) -> bool:
     expected = catalog.FOLDER / "samples" / slug / f"{name}.expected.json"
     return bool(json.loads(expected.read_text()).get("message"))

@@ -29,8 +29,9 @@ def test_every_stage_of_every_provider_is_measured():
     assert all(int(rate.replace(",", "")) > 0 for _, _, rate in rates)
 
 
-def test_a_crowd_of_providers_is_measured_too():
+def test_all_samples_and_a_crowd_of_providers_are_measured_too():
     out = StringIO()
     normalise.main(["--rounds", "1", "--seconds", "0.0001", "--only", "retell"], out)
+    assert re.search(r"^retell \(\d+\) +[\d,]+ +[\d.]+$", out.getvalue(), re.MULTILINE)
     assert re.search(r"^retell of 1 +[\d,]+ +[\d.]+$", out.getvalue(), re.MULTILINE)
     assert re.search(r"^retell of 100 +[\d,]+ +[\d.]+$", out.getvalue(), re.MULTILINE)
