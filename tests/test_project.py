@@ -1,10 +1,12 @@
 """The roof: trace ids, chunked bodies, local keys and the periodic jobs."""
 
+import gc
 import importlib
 import io
 import json
 import logging
 import sys
+import weakref
 
 import pytest
 from celery import current_app
@@ -18,6 +20,7 @@ from apps.providers import registry
 from apps.providers.models import Provider
 from voicelens.local_keys import ensure_local_keys
 from voicelens.schedule import JOBS, ensure_schedule
+from voicelens.startup import COLLECT_AFTER, calm_collector
 from voicelens.tracing import JsonFormatter, TraceFilter, TraceMiddleware, current_trace_id
 
 # --- trace ids ------------------------------------------------------------------------------------------------------
@@ -211,3 +214,24 @@ def test_missing_jobs_are_created_once_and_then_belong_to_the_operator():
 def test_every_job_names_a_task_that_exists():
     current_app.loader.import_default_modules()
     assert {job.task for job in JOBS} <= set(current_app.tasks)
+
+
+def test_the_collector_runs_seldom_and_still_finds_what_refers_to_itself():
+    before = gc.get_threshold()
+    try:
+        calm_collector()
+        assert gc.get_threshold()[0] == COLLECT_AFTER
+        assert gc.get_freeze_count() > 0
+        ring = _Ring()
+        gone = weakref.ref(ring)
+        del ring
+        gc.collect()
+        assert gone() is None
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
+
+
+class _Ring:
+    def __init__(self) -> None:
+        self.itself = self

@@ -3,7 +3,7 @@
 import os
 
 from celery import Celery
-from celery.signals import worker_init
+from celery.signals import worker_init, worker_process_init, worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voicelens.settings")
 
@@ -21,3 +21,11 @@ def _require_field_keys(**kwargs: object) -> None:
         require_field_keys()
     except MissingKey as error:
         raise SystemExit(str(error)) from error  # any other exception Celery would log and go on
+
+
+@worker_process_init.connect
+@worker_ready.connect
+def _calm_collector(**kwargs: object) -> None:
+    from voicelens.startup import calm_collector
+
+    calm_collector()
