@@ -32,9 +32,19 @@ class Collection:
         self._items = items or Sources()
         self._source = compile_path(spec.source)
         self._where = self._items.tests(spec.where)
-        self._fields = [(name, *_field(field, self._items)) for name, field in spec.fields.items()]
+        self._as_they_are: list[tuple[str, int]] = []
+        self._others: list[tuple[str, _Field]] = []
+        for name, field in spec.fields.items():
+            self._add(name, field)
         self._key = [compile_path(path) for path in spec.key]
         self._order = [compile_path(path) for path in spec.order_by]
+
+    def _add(self, name: str, spec: FieldSpec) -> None:
+        slots = [self._items.slot(path) for path in spec.path]
+        if len(slots) == 1 and spec.transform == transforms.Same.name and not self._items.is_searched(slots[0]):
+            self._as_they_are.append((name, slots[0]))
+        else:
+            self._others.append((name, _Field(spec, slots, self._items)))
 
     def read_items(self, payload: Json) -> list[list[Json]]:
         """The items that the payload has for this collection and all that share its source, as `items` reads them."""
@@ -54,19 +64,15 @@ class Collection:
         return [item for _, item in sorted(chosen.items(), key=lambda pair: (self._place(pair[1]), pair[0]))]
 
     def _kept(self, values: list[Json], warnings: list[str]) -> Json:
-        if not self._fields:
+        if not self.spec.fields:
             return values[0]
-        kept = {}
-        for name, slot, field in self._fields:
-            # An item has few of the fields that it could have, and most are kept as they are: both must cost little.
-            value = values[slot]
-            if value is MISSING and (field is None or field.only):
-                continue
-            if field is None and value is not LATER:
-                kept[name] = value
+        # An item has few of the fields that it could have, and most are kept as they are: both must cost little.
+        kept = {name: value for name, slot in self._as_they_are if (value := values[slot]) is not MISSING}
+        for name, field in self._others:
+            if field.only is not None and values[field.only] is MISSING:
                 continue
             try:
-                value = self._items.at(slot, values) if field is None else field.of(values)
+                value = field.of(values)
             except TransformError as error:
                 warnings.append(f"collection {self.spec.name}, {name}: {error}")
                 continue
@@ -100,12 +106,13 @@ class Collection:
 
 
 class _Field:
-    """One field of a collected item that is converted, or has several paths; `only`: it has one."""
+    """One field of a collected item that is converted, searched for or has several paths."""
 
     def __init__(self, spec: FieldSpec, slots: list[int], items: Sources) -> None:
         self._items = items
         self._slots = slots
-        self.only = len(slots) == 1
+        # The slot that has all there is for this field, if it has but one path.
+        self.only = slots[0] if len(slots) == 1 else None
         self._convert = transforms.build(spec.transform, spec.args).__call__
         # Several collections have the same time of an item: it is converted once.
         self._shared = items.shared_slot(json.dumps([spec.path, spec.transform, spec.args], default=str))
@@ -125,13 +132,6 @@ class _Field:
             return self._convert(value)
         except transforms.UnseenWord as unseen:
             return unseen.default
-
-
-def _field(spec: FieldSpec, items: Sources) -> tuple[int, _Field | None]:
-    """The slot of its first path, and what there is to do but to take what is there."""
-    slots = [items.slot(path) for path in spec.path]
-    taken_as_it_is = len(slots) == 1 and spec.transform == transforms.Same.name
-    return slots[0], None if taken_as_it_is else _Field(spec, slots, items)
 
 
 class Collections:

@@ -30,7 +30,6 @@ class Sources:
         # Of a slot whose value is searched for: the slot to search in, and how.
         self._searches: dict[int, tuple[int, Getter]] = {}
         self._by_search: dict[tuple[int, str], int] = {}
-        self._searches_payload = False
         # Of a slot that says whether a condition holds: the slot of the value that is asked, and how.
         self._tests: dict[int, tuple[int, Test]] = {}
         self._by_condition: dict[tuple[int, str], int] = {}
@@ -63,22 +62,21 @@ class Sources:
         if slot is None:
             slot = self._by_search[within, name] = self._new(LATER)
             self._searches[slot] = within, search
-            self._searches_payload = self._searches_payload or within == 0
         return slot
 
     def _new(self, unread: Json) -> int:
         self._unread.append(unread)
         return len(self._unread) - 1
 
+    def is_searched(self, slot: int) -> bool:
+        """Whether this slot may hold LATER."""
+        return slot in self._searches
+
     def shared_slot(self, name: str) -> int:
         """A place that is LATER in each new list, the same for the same name: for what is made of a payload once."""
         if name not in self._by_name:
             self._by_name[name] = self._new(LATER)
         return self._by_name[name]
-
-    def tells(self, payload: dict[str, Json]) -> bool:
-        """False only where none of the paths has a value."""
-        return self._searches_payload or not self._tree.keys().isdisjoint(payload)
 
     def read(self, payload: Json) -> list[Json]:
         values = self._unread.copy()
