@@ -42,12 +42,12 @@ def detect(content: Any) -> Form:
     """
     if not isinstance(content, dict):
         return CURRENT
-    version = content.get("vcp_version")
     payload = content.get("vcp_payload")
-    if version == "0.5" or (version is None and not _is_old(content, payload)):
-        return CURRENT
+    version = content.get("vcp_version")
     if version is None:
-        version = _version_by_content(payload)
+        version = _version_by_content(content, payload)
+    if version == "0.5":
+        return CURRENT
     if version == "0.3":
         return _shape_of_v03(content, payload)
     if version == "0.4":
@@ -58,15 +58,13 @@ def detect(content: Any) -> Form:
     )
 
 
-def _is_old(content: dict[str, Any], payload: Any) -> bool:
+def _version_by_content(content: dict[str, Any], payload: Any) -> str:
     """Only v0.4 and published v0.3 may leave their version out: both have the audit inside the payload."""
-    return isinstance(payload, dict) and isinstance(payload.get("audit"), dict) and "audit" not in content
-
-
-def _version_by_content(payload: dict[str, Any]) -> str:
-    told = payload["audit"].get("schema_version")
-    if told in ("0.3", "0.4"):
-        return str(told)
+    audit = payload.get("audit") if isinstance(payload, dict) else None
+    if not isinstance(audit, dict) or "audit" in content:
+        return "0.5"
+    if audit.get("schema_version") in ("0.3", "0.4"):
+        return str(audit["schema_version"])
     return "0.4" if payload.get("provenance") or payload.get("consent") else "0.3"
 
 

@@ -42,7 +42,7 @@ def lineage_findings(message: LineageMessage, now: datetime) -> Iterator[Finding
     """X, A and V findings of a readable lineage v0.3 message."""
     yield from _foreign_sections(message.vcp_payload.model_extra or {})
     # The fields of v0.5 except consent and provenance, which these rules do not read.
-    same_fields = cast(VCPMessage, message)
+    same_fields = cast("VCPMessage", message)
     for rule in COMMON_RULES:
         yield from rule(same_fields, now)
 
@@ -81,7 +81,7 @@ def is_uuid(text: str) -> bool:
 def _wrapped_findings(message: WrappedMessage, now: datetime) -> Iterator[Finding]:
     # The call's times have the names and the place that they have in v0.5.
     for rule in TIME_RULES:
-        yield from rule(cast(VCPMessage, message), now)
+        yield from rule(cast("VCPMessage", message), now)
     audit = message.vcp_payload.audit
     if audit.schema_version != message.vcp_version:
         yield Finding("X7", (*_AUDIT, "schema_version"), "schema_version differs from vcp_version")

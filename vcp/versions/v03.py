@@ -35,7 +35,6 @@ from vcp.scalars import (
     plain_number,
 )
 
-
 CallStatus = Literal["success", "partial", "filtered", "failed"]
 GapClass03 = Literal["aligned", "mild_misalignment", "significant_gap"]
 Judge = Literal["caller", "agent", "supervisor"]
