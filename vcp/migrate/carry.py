@@ -24,7 +24,7 @@ class CarryOver(BaseModel):
     shape: Literal["published"]
     mode: Literal["gtm", "full"]
     synthesized: list[str] = Field(default_factory=list)
-    purpose_contract: Any = None
+    purpose_contract: dict[str, Any] | None = None
     outcome_hint: Any = None
     synthetic: Any = None
     synthetic_recipe: Any = None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin
 
 from hypothesis import strategies as st
 
-from vcp.models import Capability
+from vcp.models import CapabilityInvocation
 from vcp.scalars import MAX_SAFE_INTEGER, Amount, Count, JsonValue, Number, Score, Text
 from vcp.shape import Shape
 from vcp.versions.v03 import Scalar, UnixSeconds, ZuluTime
@@ -69,40 +68,28 @@ def _leaf(hint: Any) -> Strategy:
     return next(strategy for known, strategy in _VALUES if known == hint)
 
 
-def values(place: Shape, *, unknown: bool = True) -> Strategy:
+def values(place: Shape) -> Strategy:
     """Values that this place of the schema takes."""
     if place.kind == "model":
-        record = st.deferred(lambda: _record(place, unknown))
-        return record | names if place.hint == Capability else record
+        return _record(place) | names if place.tagged else _record(place)
     if place.kind == "timestamp":
         return zulu_times if place.hint == ZuluTime else times
     if place.kind == "free":
-        return st.dictionaries(words, free, max_size=3) | st.just({"retell": {"channel": "inbound"}})
+        return st.dictionaries(words, free, max_size=2) | st.just({"retell": {"channel": "inbound"}})
     if place.item is None:
         return _leaf(place.hint)
-    item = values(place.item, unknown=unknown)
     if place.kind == "list":
-        return st.lists(item, max_size=3)
-    return st.dictionaries(st.sampled_from(sorted(place.keys)) if place.keys else words, item, max_size=2)
+        return st.lists(values(place.item), max_size=2)
+    return st.dictionaries(st.sampled_from(sorted(place.keys)) if place.keys else words, values(place.item), max_size=2)
 
 
-@st.composite
-def _record(draw: Callable[[Strategy], Any], place: Shape, unknown: bool) -> dict[str, Any]:
-    required = {name for name, field in _model(place).model_fields.items() if field.is_required()}
-    result: dict[str, Any] = {}
-    for name, field in place.fields.items():
-        is_required = name in required
-        choice = "value" if is_required else draw(st.sampled_from(["value", "value", "absent", "null"]))
-        if choice == "value":
-            result[name] = draw(values(field, unknown=unknown))
-        elif choice == "null":
-            result[name] = None
-    if unknown and draw(st.integers(0, 3)) == 0:
-        key = draw(st.sampled_from(_FOREIGN) | names)
-        if place.wire_name(key) not in place.fields:
-            result[key] = draw(free)
-    return result
-
-
-def _model(place: Shape) -> Any:
-    return get_args(get_args(place.hint)[0])[1].__origin__ if place.tagged else place.hint
+def _record(place: Shape) -> Strategy:
+    model = CapabilityInvocation if place.tagged else place.hint
+    required = {info.alias or name for name, info in model.model_fields.items() if info.is_required()}
+    known = st.fixed_dictionaries(
+        {name: values(field) for name, field in place.fields.items() if name in required},
+        optional={name: values(field) | st.none() for name, field in place.fields.items() if name not in required},
+    )
+    foreign = st.sampled_from([name for name in _FOREIGN if place.wire_name(name) not in place.fields])
+    unknown = st.just({}) | st.dictionaries(foreign | names, free, max_size=1)
+    return st.builds(lambda extra, fields: {**extra, **fields}, unknown, known)
