@@ -7,6 +7,7 @@
 Needs pydantic and nothing else; reads no clock, no settings and no network.
 """
 
+from vcp import examples
 from vcp.checksum import canonical_json, checksum, jcs
 from vcp.errors import (
     ERROR_NAMES,
@@ -49,6 +50,7 @@ __all__ = [
     "canonical_json",
     "checksum",
     "detect",
+    "examples",
     "field_type",
     "jcs",
     "migrate",

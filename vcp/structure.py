@@ -86,6 +86,8 @@ def _finding(detail: ErrorDetails, path: Path, place: Shape | None) -> Finding:
         return Finding("S6", path, "value is outside 0 to 1", "0 to 1")
     if kind == "greater_than_equal":
         return Finding("S7", path, "value is negative", "0 or more")
+    if kind == "greater_than":
+        return Finding("S7", path, "value is not above 0", "more than 0")
     return Finding("S2", path, "value has the wrong type", _EXPECTED.get(kind.split("_")[0]))
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from vcp.migrate.differences import Difference, differences
 from vcp.migrate.report import MigrationReport
+from vcp.models import MESSAGE_SHAPE
 from vcp.scalars import Path
 
 # Parts that are told as a whole.
@@ -18,13 +19,10 @@ _CAPABILITIES: Final = ("vcp_payload", "call", "capabilities_invoked")
 
 
 def note_losses(before: dict[str, Any], after: dict[str, Any], report: MigrationReport) -> None:
-    """Compare a v0.5 message with what its downgraded form would become again; both in normal form."""
-    seen: set[Path] = set()
-    for difference in differences(before, after):
-        for path, reason in _losses(difference):
-            if path not in seen:
-                seen.add(path)
-                report.lose(path, reason)
+    """Compare a v0.5 message with what its downgraded form would become again, both in normal form."""
+    found = dict(loss for difference in differences(before, after) for loss in _losses(difference))
+    for path in sorted(found, key=MESSAGE_SHAPE.order):
+        report.lose(path, found[path])
 
 
 def _losses(difference: Difference) -> Iterator[tuple[Path, str]]:
@@ -32,6 +30,8 @@ def _losses(difference: Difference) -> Iterator[tuple[Path, str]]:
     if path[:2] in _WHOLE:
         if "made" in difference.model_fields_set or path != path[:2]:
             yield path[:2], _WHOLE[path[:2]]
+    elif path[:3] == _CAPABILITIES and isinstance(difference.made, str) and isinstance(difference.was, dict):
+        return  # the name is all there was
     elif path[:3] == _CAPABILITIES and len(path) > 3:
         yield path[:4], "v0.3 holds only the capability's name"
     elif "made" in difference.model_fields_set:

@@ -58,7 +58,7 @@ def _content(message: Any) -> Any:
     try:
         content = read_json(message) if isinstance(message, (str, bytes)) else message
     except SchemaError as error:
-        raise MigrationError(error.message, errors=error.errors) from None
+        raise MigrationError(error.message, error.field_path, error.errors) from None
     return content.model_dump(mode="json") if isinstance(content, VCPModel) else copy.deepcopy(content)
 
 
