@@ -1,4 +1,4 @@
-"""The Voice Context Protocol, version 0.5: read, check and write the record of one voice call.
+"""The Voice Context Protocol, version 0.5: read, check and write the record of one voice call, and read 0.3 and 0.4.
 
     report = vcp.validate(text, now=datetime.now(UTC))
     if report.ok:
@@ -7,6 +7,7 @@
 Needs pydantic and nothing else; reads no clock, no settings and no network.
 """
 
+from vcp import examples
 from vcp.checksum import canonical_json, checksum, jcs
 from vcp.errors import (
     ERROR_NAMES,
@@ -18,12 +19,16 @@ from vcp.errors import (
     VERSION_MIGRATION_FAILED,
     ErrorObject,
     MappingError,
+    MigrationError,
     SchemaError,
     VCPError,
 )
 from vcp.gap import perception_gap
+from vcp.migrate import Migration, migrate
 from vcp.models import VCPMessage, field_type
 from vcp.validate import Report, validate
+from vcp.versions.forms import Form, detect
+from vcp.versions.reading import read
 
 __all__ = [
     "ERROR_NAMES",
@@ -34,15 +39,22 @@ __all__ = [
     "SCHEMA_VALIDATION_FAILED",
     "VERSION_MIGRATION_FAILED",
     "ErrorObject",
+    "Form",
     "MappingError",
+    "Migration",
+    "MigrationError",
     "Report",
     "SchemaError",
     "VCPError",
     "VCPMessage",
     "canonical_json",
     "checksum",
+    "detect",
+    "examples",
     "field_type",
     "jcs",
+    "migrate",
     "perception_gap",
+    "read",
     "validate",
 ]

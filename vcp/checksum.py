@@ -35,7 +35,7 @@ def canonical_json(message: VCPMessage | dict[str, Any]) -> bytes:
 
     Raises SchemaError for a dict that is no v0.5 message.
     """
-    if not isinstance(message, VCPMessage):
+    if isinstance(message, dict):
         message = VCPMessage.from_dict(message)
     content = message.model_dump()
     content["audit"].pop("checksum", None)

@@ -2,7 +2,8 @@
 
     VCPError                any of the five codes
     ├── SchemaError         a message cannot be read; carries every finding
-    └── MappingError        VCP_E002: a webhook cannot become a message
+    ├── MappingError        VCP_E002: a webhook cannot become a message
+    └── MigrationError      VCP_E003: a message cannot become one of another version
 
 Which rule leads to which code is known by `vcp.findings`.
 """
@@ -101,3 +102,17 @@ class MappingError(VCPError):
         context: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(PROVIDER_MAPPING_FAILED, message, field_path, provider, context)
+
+
+class MigrationError(VCPError):
+    """A message cannot become one of another version. `errors` holds what hinders it; may be empty."""
+
+    def __init__(
+        self,
+        message: str,
+        field_path: str | None = None,
+        errors: Sequence[ErrorObject] = (),
+    ) -> None:
+        context = {"errors": [error.to_dict() for error in errors]} if errors else {}
+        super().__init__(VERSION_MIGRATION_FAILED, message, field_path, context=context)
+        self.errors = list(errors)

@@ -18,7 +18,7 @@ from vcp.errors import (
 )
 from vcp.scalars import Path
 
-# S: structure, X: across fields, C: consent, A: artifacts and audit.
+# S: structure, X: across fields, C: consent, V: version, A: artifacts and audit.
 WARNING_RULES: Final = frozenset(
     ["S8", "S9", "X2", "X3", "X4", "X5", "X6", "X7", "X8", "X9", "X10", "C2", "C4", "C5", "C6", "A1", "A2"]
 )

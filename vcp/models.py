@@ -1,13 +1,13 @@
 """VCP v0.5 as pydantic models: exactly the fields of the schema, unknown ones kept and written back.
 
 `field_type` tells which type a dotted path has. Rules across fields are in `rules.py`, the
-value types in `scalars.py`; versions 0.3 and 0.4 have other shapes and are not read here.
+value types in `scalars.py`; versions 0.3 and 0.4 have shapes of their own in `vcp.versions`.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -33,6 +33,7 @@ CallDirection = Literal["inbound", "outbound"]
 CapabilityType = Literal["tool_call", "function_call", "api_call", "webhook", "integration"]
 ModelRole = Literal["V2V", "STT", "LLM", "TTS", "VAD", "ASR"]
 OutcomeStatus = Literal["success", "failure", "partial", "timeout", "error", "unknown"]
+OUTCOME_STATUSES: Final[tuple[OutcomeStatus, ...]] = get_args(OutcomeStatus)
 GapClass = Literal["aligned", "minor_deviation", "major_deviation", "contradictory"]
 ConsentStatus = Literal["granted", "denied", "pending", "expired", "revoked"]
 AlertLevel = Literal["info", "warning", "critical"]

@@ -115,8 +115,13 @@ def _references_have_a_known_scheme(message: VCPMessage, _now: datetime) -> Iter
     for name in ("debug_artifacts", "compliance_records"):
         references += [((name, key), value) for key, value in (getattr(artifacts, name) or {}).items()]
     for path, reference in references:
-        if reference is not None and reference.partition(":")[0].lower() not in _SCHEMES:
+        if reference is not None and not has_known_scheme(reference):
             yield Finding("A1", (*_ARTIFACTS, *path), "reference has no known scheme", ", ".join(_SCHEMES))
+
+
+def has_known_scheme(reference: str) -> bool:
+    """Whether a reference to an artifact has one of the schemes that the protocol names."""
+    return reference.partition(":")[0].lower() in _SCHEMES
 
 
 def _processing_follows_arrival(message: VCPMessage, _now: datetime) -> Iterator[Finding]:
@@ -188,9 +193,11 @@ def _is_address(text: str) -> bool:
     return True
 
 
-CROSS_FIELD_RULES: Final[tuple[Rule, ...]] = (
-    _ends_after_start,
-    _duration_fits_times,
+# What only reads the times of the call, which all versions have under the same names.
+TIME_RULES: Final[tuple[Rule, ...]] = (_ends_after_start, _duration_fits_times)
+# What reads neither consent nor provenance.
+COMMON_RULES: Final[tuple[Rule, ...]] = (
+    *TIME_RULES,
     _capabilities_fit_call,
     _status_is_told_alike,
     _schema_version_is_the_claimed,
@@ -200,6 +207,9 @@ CROSS_FIELD_RULES: Final[tuple[Rule, ...]] = (
     _checksum_is_right,
     _references_have_a_known_scheme,
     _processing_follows_arrival,
+)
+CROSS_FIELD_RULES: Final[tuple[Rule, ...]] = (
+    *COMMON_RULES,
     _consent_allows_keeping,
     _granted_consent_covers_use,
     _consent_is_well_formed,

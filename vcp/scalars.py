@@ -48,7 +48,7 @@ def canonical_timestamp(value: datetime) -> str:
     return (text.rstrip("0") if value.microsecond else text) + "Z"
 
 
-def _plain_number(value: Any) -> Any:
+def plain_number(value: Any) -> Any:
     # pydantic would read true as 1.
     if isinstance(value, bool):
         raise PydanticCustomError("number_type", "a boolean is not a number")
@@ -153,10 +153,10 @@ _T = TypeVar("_T")
 Opt = Annotated[_T | None, Field(default=None, exclude_if=_is_none)]
 
 Text = Annotated[str, Field(pattern=r"\S")]
-Number = Annotated[float, BeforeValidator(_plain_number), Field(allow_inf_nan=False)]
-Amount = Annotated[float, BeforeValidator(_plain_number), Field(allow_inf_nan=False), Field(ge=0)]
-Score = Annotated[float, BeforeValidator(_plain_number), Field(allow_inf_nan=False), Field(ge=0, le=1)]
-Count = Annotated[int, BeforeValidator(_plain_number), Field(ge=0, le=MAX_SAFE_INTEGER)]
+Number = Annotated[float, BeforeValidator(plain_number), Field(allow_inf_nan=False)]
+Amount = Annotated[float, BeforeValidator(plain_number), Field(allow_inf_nan=False), Field(ge=0)]
+Score = Annotated[float, BeforeValidator(plain_number), Field(allow_inf_nan=False), Field(ge=0, le=1)]
+Count = Annotated[int, BeforeValidator(plain_number), Field(ge=0, le=MAX_SAFE_INTEGER)]
 JsonValue = Annotated[Any, AfterValidator(_require_json)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_require_json)]
 # pydantic's own reader takes RFC 3339 text and numbers: seconds, or milliseconds beyond 2e10 in size.

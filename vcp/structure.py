@@ -1,6 +1,6 @@
 """Stage one of validation: reading JSON text, pydantic's complaints as findings, and what was read leniently.
 
-Knows the S rules. The models and the rules across fields are known by `models.py` and `rules.py`.
+Knows the S rules, and V4. The models and the rules across fields are known by `models.py` and `rules.py`.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ def _finding(detail: ErrorDetails, path: Path, place: Shape | None) -> Finding:
         return Finding("S1", path, "required field is missing")
     if kind == "literal_error":
         return Finding("S3", path, "value is not one of the allowed ones", detail["ctx"]["expected"])
+    if kind == "zulu_time":
+        return Finding("V4", path, "timestamp does not end in Z", "RFC 3339 text in UTC, with Z")
     if kind == "finite_number":
         return Finding("S4", path, "number is not finite", "finite number")
     if kind == "string_pattern_mismatch":
@@ -84,6 +86,8 @@ def _finding(detail: ErrorDetails, path: Path, place: Shape | None) -> Finding:
         return Finding("S6", path, "value is outside 0 to 1", "0 to 1")
     if kind == "greater_than_equal":
         return Finding("S7", path, "value is negative", "0 or more")
+    if kind == "greater_than":
+        return Finding("S7", path, "value is not above 0", "more than 0")
     return Finding("S2", path, "value has the wrong type", _EXPECTED.get(kind.split("_")[0]))
 
 

@@ -15,6 +15,7 @@ from apps.providers.engine.paths import to_jsonpath
 from apps.providers.engine.payload import parse
 from apps.providers.engine.spec import ARTIFACT_TARGETS, FILE_TARGETS
 from vcp import validate
+from vcp.versions.forms import CURRENT
 
 MAX_PROVIDER = 50
 
@@ -110,6 +111,10 @@ def _take_ready_made(reading: Reading, row: InboundEvent) -> None:
     """A ready-made message is checked as a whole and keeps its own provider."""
     assert reading.fragment is not None  # noqa: S101 - apply() gives one for each mapped event
     report = validate(reading.fragment.message or {}, now=row.received_at)
+    if report.ok and report.form != CURRENT:
+        reading.fragment = None
+        reading.failure = Failure("VCP_E001", "only messages of version 0.5 are taken here", "$.vcp_version")
+        return
     if report.message is None or report.errors:
         error = report.errors[0]
         reading.fragment = None
