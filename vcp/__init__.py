@@ -21,6 +21,8 @@ from vcp.errors import (
     SchemaError,
     VCPError,
 )
+from vcp.exports.otel import to_spans
+from vcp.exports.vcon import content_hash, from_vcon, to_vcon
 from vcp.gap import perception_gap
 from vcp.models import VCPMessage, field_type
 from vcp.validate import Report, validate
@@ -41,8 +43,12 @@ __all__ = [
     "VCPMessage",
     "canonical_json",
     "checksum",
+    "content_hash",
     "field_type",
+    "from_vcon",
     "jcs",
     "perception_gap",
+    "to_spans",
+    "to_vcon",
     "validate",
 ]
