@@ -4,7 +4,8 @@
     if report.ok:
         store(report.message.to_json(), vcp.checksum(report.message))
 
-Needs pydantic and nothing else; reads no clock, no settings and no network.
+Needs pydantic and nothing else; reads no clock, no settings and no network. Only `vcp.exports.otlp_http`, which has
+to be asked for by its own name, sends something.
 """
 
 from vcp.checksum import canonical_json, checksum, jcs

@@ -39,14 +39,21 @@ def send(
     """Post what `to_spans` made to `endpoint`, the whole URL, for example `http://localhost:4318/v1/traces`.
 
     `headers` are sent as well (keys of the receiver, for instance). Raises SendError when the spans, or some of them,
-    were not taken, ValueError for an endpoint that is no http or https URL. No error holds a header or a span.
+    were not taken, ValueError for an endpoint or a header that cannot be used. No error holds a header or a span.
     """
-    if urlsplit(endpoint).scheme not in ("http", "https") or not urlsplit(endpoint).hostname:
-        raise ValueError("endpoint must be a whole http or https URL, for example http://localhost:4318/v1/traces")
+    _check_endpoint(endpoint)
     body = json.dumps(spans, allow_nan=False, separators=(",", ":")).encode()
     all_headers = {**(headers or {}), "Content-Type": "application/json"}
     request = urllib.request.Request(endpoint, body, all_headers, method="POST")  # noqa: S310 - checked above
     _check_taken(_answer(request, timeout_sec))
+
+
+def _check_endpoint(endpoint: str) -> None:
+    parts = urlsplit(endpoint)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("endpoint must be a whole http or https URL, for example http://localhost:4318/v1/traces")
+    if "@" in parts.netloc:
+        raise ValueError("endpoint holds a user or password; send them as an Authorization header")
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
