@@ -4,7 +4,8 @@
     if report.ok:
         store(report.message.to_json(), vcp.checksum(report.message))
 
-Needs pydantic and nothing else; reads no clock, no settings and no network.
+Needs pydantic and nothing else; reads no clock, no settings and no network. Only `vcp.exports.otlp_http`, which has
+to be asked for by its own name, sends something.
 """
 
 from vcp import examples
@@ -23,6 +24,8 @@ from vcp.errors import (
     SchemaError,
     VCPError,
 )
+from vcp.exports.otel import to_spans
+from vcp.exports.vcon import content_hash, from_vcon, to_vcon
 from vcp.gap import perception_gap
 from vcp.migrate import Migration, migrate
 from vcp.models import VCPMessage, field_type
@@ -49,12 +52,16 @@ __all__ = [
     "VCPMessage",
     "canonical_json",
     "checksum",
+    "content_hash",
     "detect",
     "examples",
     "field_type",
+    "from_vcon",
     "jcs",
     "migrate",
     "perception_gap",
     "read",
+    "to_spans",
+    "to_vcon",
     "validate",
 ]
