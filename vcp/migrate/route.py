@@ -48,8 +48,6 @@ def migrate(
     source = _checked(content, "the message is not valid", report)
     target = CURRENT if to == "0.5" else _older_target(content, source, shape)
     result = content if source == target else _moved(content, source, target, force, report)
-    if _checked(result, "the result would not be valid", report if source != target else MigrationReport()) != target:
-        raise MigrationError("the result would not have the form asked for")
     return Migration(result, report, source, target)
 
 
@@ -91,11 +89,13 @@ def _older_target(content: dict[str, Any], source: Form, shape: str | None) -> F
 def _moved(content: dict[str, Any], source: Form, target: Form, force: bool, report: MigrationReport) -> dict[str, Any]:
     try:
         message = upgraded(content, source, report)
-        return message if target == CURRENT else _downgraded(message, target, force, report)
+        if target != CURRENT:
+            return _downgraded(message, target, force, report)
     except SchemaError as error:
-        raise MigrationError(
-            f"the result would not be valid: {error.message}", error.field_path, error.errors
-        ) from None
+        text = f"the result would not be valid: {error.message}"
+        raise MigrationError(text, error.field_path, error.errors) from None
+    _checked(message, "the result would not be valid", report)
+    return message
 
 
 def upgraded(content: dict[str, Any], source: Form, report: MigrationReport) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from typing import Any
+from uuid import RFC_4122, UUID
 
 import pytest
 
@@ -74,6 +75,7 @@ DRIVERS = [
     {"type": "c", "weight": 1, "note": "two"},
 ]
 
+TOLD_ATTRIBUTION = {"roles": {}, "kpis": {"conversion": True}}
 UPGRADED: list[tuple[dict[str, Any], str, Any]] = [
     (published(), "vcp_version", "0.5"),
     (published(), "call_id", None),
@@ -124,6 +126,8 @@ UPGRADED: list[tuple[dict[str, Any], str, Any]] = [
     (changed(published(), f"{GAP}.gap_score", 2.5), f"{GAP}.gap_score", 1.0),
     (changed(published(), f"{GAP}.gap_score", 2.5), f"{V03}.gap_score", 2.5),
     (published(), f"{OUTCOMES}.model_outcome_attribution", {"roles": {}, "kpis": {}}),
+    (changed(published(), f"{OUTCOMES}.model_outcome_attribution", TOLD_ATTRIBUTION),
+     f"{OUTCOMES}.model_outcome_attribution", TOLD_ATTRIBUTION),
     (published(), "vcp_payload.model_selection", {
         "policy_id": "retell_default", "resolved_at": "2025-10-10T19:42:10.000Z", "roles": {},
     }),
@@ -288,10 +292,19 @@ def test_an_upgrade_warns_of_what_is_not_as_it_should_be():
     assert noted(denied) == ["consent.recording_consent", "consent.status"]
 
 
-def test_what_no_double_can_hold_is_not_written_as_words():
-    message = changed(v04(), f"{OUTCOMES}.perceived", [{"n": 10**400}])
-    assert vcp.validate(message, now=NOW).errors
-    with pytest.raises(vcp.MigrationError):
+def test_what_consent_forbids_is_told_once_and_does_not_hinder():
+    message = changed(changed(unsummed(), "vcp_version", "0.4"), "vcp_payload.consent.status", "denied")
+    assert noted(vcp.migrate(message).report.warnings) == ["consent.status"]
+
+
+@pytest.mark.parametrize("message", [published(), v04()])
+def test_what_lies_too_deep_for_the_carry_over_is_refused(message):
+    deep: Any = {}
+    for _ in range(97):
+        deep = {"a": deep}
+    message = changed(message, f"{CALL}.purpose_contract.deep", deep)
+    assert vcp.validate(message, now=NOW).ok
+    with pytest.raises(vcp.MigrationError, match="the result would not be valid: nested too deeply"):
         vcp.migrate(message)
 
 
@@ -342,7 +355,14 @@ def test_a_filtered_call_that_was_judged_since_is_no_longer_filtered():
 
 @pytest.mark.parametrize(
     ("part", "content"),
-    [("shape", "other"), ("drivers", [1]), ("perceived", [2]), ("differences", [{"path": ["a", "b"], "was": 1}])],
+    [
+        ("shape", "other"),
+        ("drivers", [1]),
+        ("perceived", [2]),
+        ("differences", [{"path": ["a", "b"], "was": 1}]),
+        ("differences", [{"path": ["vcp_payload", "outcomes", "perceived", 7], "was": 1}]),
+        ("differences", [{"path": ["vcp_payload", "outcomes", "perceived", 7], "made": 1}]),
+    ],
 )
 def test_what_a_broken_carry_over_cannot_give_back_is_mapped_by_the_tables(part, content):
     broken = changed(vcp.migrate(published()).message, f"{V03}.{part}", content)
@@ -385,6 +405,14 @@ def test_a_downgrade_to_lineage_loses_only_what_that_shape_cannot_hold():
     assert value(result.message, "audit.schema_version") == "0.3"
 
 
+def test_a_field_by_which_the_published_shape_is_told_does_not_go_to_lineage():
+    odd = changed(changed(unsummed(), "call_id", "c"), "vcp_payload.audit", {"a": 1})
+    result = vcp.migrate(odd, "0.3", "lineage")
+    assert {"$.call_id", "audit"} <= set(noted(result.report.lost))
+    kept = vcp.migrate(changed(unsummed(), "vcp_payload.audit", "done"), "0.3", "lineage")
+    assert kept.message["vcp_payload"]["audit"] == "done"
+
+
 def test_what_published_v03_needs_and_the_message_lacks_is_made_up_and_named():
     bare = vcp.VCPMessage.from_dict(whole()).to_dict()
     del bare["audit"]["checksum"], bare["audit"]["processed_at"]
@@ -424,6 +452,7 @@ def test_the_same_call_gets_the_same_uuid_and_another_provider_another():
         for provider in ("retell", "retell", "vapi")
     ]
     assert ids[0] == ids[1] != ids[2]
+    assert [(UUID(one).version, UUID(one).variant) for one in ids] == [(8, RFC_4122)] * 3
 
 
 def test_an_upgraded_message_can_take_the_other_shape_and_still_find_back():
@@ -447,7 +476,7 @@ def test_a_message_of_the_form_asked_for_stays_as_it_is(message, to, shape):
 
 def test_a_checksum_is_made_anew_for_what_the_upgrade_changed():
     message = lineage()
-    message["audit"]["checksum"] = vcp.checksum(vcp.read(message))  # type: ignore[arg-type]
+    message["audit"]["checksum"] = vcp.checksum(vcp.read(message))
     upgraded = vcp.migrate(message).message
     assert upgraded["audit"]["checksum"] == vcp.checksum(upgraded)
     assert "checksum" not in vcp.migrate(upgraded, "0.3").message["audit"]
