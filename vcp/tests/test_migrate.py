@@ -510,6 +510,28 @@ def test_a_migration_as_json():
     }
 
 
+@pytest.mark.parametrize("name", [name for name in vcp.examples.names() if name.startswith("v03_")])
+def test_published_v03_can_be_filled_up_to_v04(name):
+    message = vcp.examples.load(name)
+    if name == "v03_lineage":
+        with pytest.raises(vcp.MigrationError, match="made of published"):
+            vcp.migrate(message, "0.4")
+        return
+    result = vcp.migrate(message, "0.4")
+    assert result.target == vcp.detect(result.message) == ("0.4", "complete")
+    assert vcp.validate(result.message, now=NOW).ok
+    assert value(result.message, "vcp_payload.provenance.captured_by") == "vcp_upgrade_utility"
+    assert value(vcp.migrate(result.message).message, "vcp_payload.consent.status") == "pending"
+
+
+def test_what_v04_cannot_hold_is_named():
+    wide = changed(changed(published(), f"{GAP}.gap_score", 2), "vcp_payload.custom.provider_specific", {})
+    result = vcp.migrate(wide, "0.4")
+    assert noted(result.report.lost) == ["outcomes.perception_gap.drivers", "outcomes.perception_gap.gap_score"]
+    assert value(result.message, f"{GAP}.drivers") == ["clarity"]
+    assert value(result.message, f"{CALL}.channel") is None
+
+
 # --- refusals
 
 
@@ -545,7 +567,7 @@ def test_what_is_not_valid_is_refused_and_the_place_named(message, path):
 
 
 @pytest.mark.parametrize(
-    ("to", "shape"), [("0.4", None), ("0.6", None), ("0.5", "lineage"), ("0.3", "other"), ("", None)]
+    ("to", "shape"), [("0.4", "complete"), ("0.6", None), ("0.5", "lineage"), ("0.3", "other"), ("", None)]
 )
 def test_a_target_that_does_not_exist_is_refused_with_those_that_do(to, shape):
     with pytest.raises(vcp.MigrationError, match=r"possible: 0\.5, 0\.3 published, 0\.3 lineage"):
