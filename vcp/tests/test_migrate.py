@@ -465,7 +465,13 @@ def test_an_upgraded_message_can_take_the_other_shape_and_still_find_back():
 
 @pytest.mark.parametrize(
     ("message", "to", "shape"),
-    [(whole(), "0.5", None), (published(), "0.3", None), (lineage(), "0.3", "lineage"), (lineage(), "0.3", None)],
+    [
+        (whole(), "0.5", None),
+        (published(), "0.3", None),
+        (v04(), "0.4", None),
+        (lineage(), "0.3", "lineage"),
+        (lineage(), "0.3", None),
+    ],
 )
 def test_a_message_of_the_form_asked_for_stays_as_it_is(message, to, shape):
     result = vcp.migrate(message, to, shape)
@@ -564,6 +570,21 @@ def test_what_is_not_valid_is_refused_and_the_place_named(message, path):
         assert (refused.value.code, refused.value.field_path) == ("VCP_E003", path)
         assert refused.value.errors[0].field_path == path
         assert refused.value.context["errors"][0]["field_path"] == path
+
+
+@pytest.mark.parametrize("name", ["v03_full_mode", "v03_lineage", "v04_complete", "v05_whole"])
+@pytest.mark.parametrize("place", ["extra", "vcp_payload.custom.provider_specific.retell", f"{OUTCOMES}.perceived.0"])
+def test_the_deepest_nesting_is_refused_and_not_an_exception(name, place):
+    deep: Any = {}
+    for _ in range(5000):
+        deep = {"a": [deep]}
+    message = changed(vcp.examples.load(name), place, 0)
+    parents, last = place.rpartition(".")[::2]
+    parent = value(message, parents) if parents else message
+    parent[int(last) if last.isdigit() else last] = deep
+    assert vcp.validate(message, now=NOW).errors
+    with pytest.raises(vcp.MigrationError):
+        vcp.migrate(message)
 
 
 @pytest.mark.parametrize(
