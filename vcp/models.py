@@ -6,14 +6,13 @@ value types in `scalars.py`; versions 0.3 and 0.4 have other shapes and are not 
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
-    Discriminator,
     Field,
+    Strict,
     Tag,
     TypeAdapter,
     ValidationError,
@@ -22,7 +21,20 @@ from pydantic import (
 
 from vcp.errors import SchemaError
 from vcp.findings import Finding
-from vcp.scalars import Amount, Count, JsonObject, JsonValue, Number, Opt, Score, Text, Timestamp
+from vcp.scalars import (
+    EXACTLY,
+    LENIENTLY,
+    Amount,
+    Count,
+    Filled,
+    JsonObject,
+    JsonValue,
+    Number,
+    Opt,
+    Score,
+    Text,
+    Timestamp,
+)
 from vcp.shape import Shape, find, paths, shape_of
 from vcp.structure import broken_fields, in_order, read_json
 
@@ -39,7 +51,7 @@ AlertLevel = Literal["info", "warning", "critical"]
 
 
 class VCPModel(BaseModel):
-    """What all parts share: unknown fields stay, a null field is absent, wire names are written."""
+    """What all parts share: unknown fields stay, wire names are written."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -49,20 +61,6 @@ class VCPModel(BaseModel):
         hide_input_in_errors=True,
     )
     __pydantic_extra__: dict[str, JsonValue]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_absent(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or None not in data.values():
-            return data
-        known = _field_names(cls)
-        return {key: value for key, value in data.items() if value is not None or key not in known}
-
-
-@cache
-def _field_names(model: type[BaseModel]) -> frozenset[str]:
-    fields = model.model_fields
-    return frozenset(fields) | {info.alias for info in fields.values() if info.alias}
 
 
 class CapabilityInvocation(VCPModel):
@@ -74,17 +72,13 @@ class CapabilityInvocation(VCPModel):
     duration_ms: Opt[Count] = None
     success: bool
     error_message: Opt[str] = None
-    metadata: JsonObject = Field(default_factory=dict)
-
-
-def _capability_form(value: Any) -> str:
-    return "name" if isinstance(value, str) else "record"
+    metadata: Filled[JsonObject] = Field(default_factory=dict)
 
 
 # A bare name is the v0.3 form and stays legal.
 Capability = Annotated[
-    Annotated[str, Tag("name")] | Annotated[CapabilityInvocation, Tag("record")],
-    Discriminator(_capability_form),
+    Annotated[str, Strict(), Tag(EXACTLY)] | Annotated[CapabilityInvocation, Tag(LENIENTLY)],
+    Field(union_mode="left_to_right"),
 ]
 
 
@@ -105,7 +99,14 @@ class Call(VCPModel):
     to: Opt[str] = None
     caller_id: Opt[str] = None
     geographic_region: Opt[str] = None
-    capabilities_invoked: list[Capability] = Field(default_factory=list)
+    capabilities_invoked: Filled[list[Capability]] = Field(default_factory=list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_hides_no_synonym(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "from_" in data and data.get("from", data) is None:
+            return {key: value for key, value in data.items() if key != "from"}
+        return data
 
 
 class TelemetryPrior(VCPModel):
@@ -121,10 +122,10 @@ class ModelRoleInfo(VCPModel):
     """The model taken for one role, and why."""
 
     chosen: Text
-    alternatives: list[str] = Field(default_factory=list)
-    reason: list[str] = Field(default_factory=list)
+    alternatives: Filled[list[str]] = Field(default_factory=list)
+    reason: Filled[list[str]] = Field(default_factory=list)
     telemetry_prior: Opt[TelemetryPrior] = None
-    fallback_used: bool = False
+    fallback_used: Filled[bool] = False
     selection_time_ms: Opt[Amount] = None
 
 
@@ -152,8 +153,8 @@ class ObjectiveOutcome(VCPModel):
     """What was measured."""
 
     status: OutcomeStatus
-    scored_criteria: list[ScoredCriteria] = Field(default_factory=list)
-    metrics: JsonObject = Field(default_factory=dict)
+    scored_criteria: Filled[list[ScoredCriteria]] = Field(default_factory=list)
+    metrics: Filled[JsonObject] = Field(default_factory=dict)
     confidence: Opt[Score] = None
     assessment_time_ms: Opt[Amount] = None
 
@@ -172,7 +173,7 @@ class ModelAttributionRole(VCPModel):
 
     model_id: Text
     minutes: Amount
-    errors: Count = 0
+    errors: Filled[Count] = 0
     tokens_processed: Opt[Count] = None
     cost_usd: Opt[Amount] = None
 
@@ -197,7 +198,7 @@ class BusinessImpact(VCPModel):
 class Outcomes(VCPModel):
     """How the call went, as measured and as seen."""
 
-    perceived: list[str] = Field(default_factory=list)
+    perceived: Filled[list[str]] = Field(default_factory=list)
     objective: ObjectiveOutcome
     perception_gap: PerceptionGap
     model_outcome_attribution: ModelOutcomeAttribution
@@ -211,8 +212,8 @@ class HumanReadableContext(VCPModel):
     audience: Text
     headline: Text
     outcome_status: OutcomeStatus
-    key_points: list[str] = Field(default_factory=list)
-    impact_metrics: JsonObject = Field(default_factory=dict)
+    key_points: Filled[list[str]] = Field(default_factory=list)
+    impact_metrics: Filled[JsonObject] = Field(default_factory=dict)
     summary: Opt[str] = None
     recommendations: Opt[list[str]] = None
     alert_level: Opt[AlertLevel] = None
@@ -238,7 +239,7 @@ class CustomProviderData(VCPModel):
 class Custom(VCPModel):
     """Everything outside the shared schema."""
 
-    provider_specific: dict[str, CustomProviderData] = Field(default_factory=dict)
+    provider_specific: Filled[dict[str, CustomProviderData]] = Field(default_factory=dict)
     integrations: Opt[dict[str, JsonObject]] = None
     experimental: Opt[JsonObject] = None
 
@@ -263,7 +264,7 @@ class Provenance(VCPModel):
     # The reference fills in the present time, so two readings of one text differ: here it stays absent.
     created_at: Opt[Timestamp] = None
     created_by: Opt[str] = None
-    transformation_history: list[str] = Field(default_factory=list)
+    transformation_history: Filled[list[str]] = Field(default_factory=list)
     data_retention_policy: Opt[str] = None
     compliance_flags: Opt[list[str]] = None
 
@@ -295,7 +296,7 @@ class Audit(VCPModel):
 class VCPMessage(VCPModel):
     """One call, complete."""
 
-    vcp_version: VCPVersion = "0.5"
+    vcp_version: Filled[VCPVersion] = "0.5"
     vcp_payload: VCPPayload
     audit: Audit
 

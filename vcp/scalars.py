@@ -7,13 +7,16 @@ JSON or the protocol cannot carry. Which field has which type is known by `vcp.m
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from operator import is_
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, PlainSerializer
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticUseDefault
+from pydantic_core.core_schema import lax_or_strict_schema, no_info_before_validator_function, union_schema
 
 # Deeper free-form values are refused: many JSON readers stop at 128 or 200 levels.
 MAX_DEPTH = 100
@@ -21,6 +24,8 @@ MAX_DEPTH = 100
 MAX_SAFE_INTEGER = 2**53 - 1
 
 Path = tuple[str | int, ...]
+
+_WHOLE_SECOND: Final = len("2025-10-14T12:00:00+00:00")
 
 
 def to_utc(value: datetime) -> datetime:
@@ -38,8 +43,12 @@ def to_utc(value: datetime) -> datetime:
 
 def wire_timestamp(value: datetime) -> str:
     """Aware datetime to wire text: `2025-10-14T12:00:00.000Z`, microseconds only when needed."""
-    precision = "microseconds" if value.microsecond % 1000 else "milliseconds"
-    return value.astimezone(UTC).isoformat(timespec=precision)[:-6] + "Z"
+    if value.tzinfo is not UTC:
+        value = value.astimezone(UTC)
+    text = value.isoformat()
+    if len(text) == _WHOLE_SECOND:
+        return f"{text[:19]}.000Z"
+    return f"{text[: 26 if value.microsecond % 1000 else 23]}Z"
 
 
 def canonical_timestamp(value: datetime) -> str:
@@ -52,6 +61,12 @@ def _plain_number(value: Any) -> Any:
     # pydantic would read true as 1.
     if isinstance(value, bool):
         raise PydanticCustomError("number_type", "a boolean is not a number")
+    return value
+
+
+def _absent_if_null(value: Any) -> Any:
+    if value is None:
+        raise PydanticUseDefault
     return value
 
 
@@ -95,6 +110,8 @@ def _leaf_problem(value: Any) -> tuple[str, str] | None:
 
 
 def _is_unicode(text: str) -> bool:
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:  # half of a surrogate pair
@@ -110,31 +127,40 @@ def _is_finite(number: float) -> bool:
 
 
 def is_plain_json(value: Any, depth: int = 0) -> bool:
-    """True only where `json_problems` finds nothing: the common case, at a third of its cost."""
+    """True only where `json_problems` finds nothing: the common case, at a quarter of its cost."""
     kind = type(value)
-    if kind is str:
-        return value.isascii() or _is_unicode(value)
     if kind is dict:
-        if depth >= MAX_DEPTH or not all(map(_is_text, value)):
+        if depth >= MAX_DEPTH or not _are_texts(value):
             return False
         value = value.values()
-    elif kind is list:
-        if depth >= MAX_DEPTH:
-            return False
-    else:
-        return value is None or kind is bool or (kind in _NUMBERS and -_LARGEST <= value <= _LARGEST)
+    elif kind is not list:
+        value = (value,)
+    elif depth >= MAX_DEPTH:
+        return False
     for inner in value:
-        if not (type(inner) is str and inner.isascii()) and not is_plain_json(inner, depth + 1):
+        kind = type(inner)
+        if kind is str:
+            if not inner.isascii() and not _is_unicode(inner):
+                return False
+        elif kind is dict or kind is list:
+            if not is_plain_json(inner, depth + 1):
+                return False
+        elif kind is float or kind is int:
+            if not -_LARGEST <= inner <= _LARGEST:
+                return False
+        elif inner is not None and kind is not bool:
             return False
     return True
 
 
-_NUMBERS = frozenset({int, float})
 _LARGEST = 1.7976931348623157e308  # the largest double; beyond it an integer is none
 
 
-def _is_text(value: Any) -> bool:
-    return type(value) is str and (value.isascii() or _is_unicode(value))
+def _are_texts(keys: dict[Any, Any]) -> bool:
+    try:
+        return _is_unicode("".join(keys))
+    except TypeError:
+        return False
 
 
 def _require_json(value: Any) -> Any:
@@ -144,19 +170,48 @@ def _require_json(value: Any) -> Any:
     return value
 
 
+# What a type says when it refuses a value, in pydantic's locations: as it should be, and as it is read leniently.
+EXACTLY: Final = "[exactly]"
+LENIENTLY: Final = "[leniently]"
+
+
+@dataclass(frozen=True)
+class Leniently:
+    """A value that is not what the type wants goes through `prepare` first, and then has a second try.
+
+    The first try runs in compiled code alone, and most values need no other. `strict` keeps it from guessing.
+    """
+
+    prepare: Callable[[Any], Any]
+    strict: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        exact = cast("CoreSchema", {**schema, "strict": True}) if self.strict else schema
+        lenient = no_info_before_validator_function(self.prepare, schema)
+        tries = union_schema([(exact, EXACTLY), (lenient, LENIENTLY)], mode="left_to_right")
+        # The serialiser is made from the strict side, which has no choice to make.
+        return lax_or_strict_schema(lax_schema=tries, strict_schema=exact)
+
+
 # In C, since it is asked of every optional field at every writing.
 _is_none = partial(is_, None)
+
+_NO_BOOLEAN: Final = Leniently(_plain_number, strict=True)
+NULL_IS_ABSENT: Final = Leniently(_absent_if_null)
 
 _T = TypeVar("_T")
 
 # An optional field: null when absent, and left out when written.
 Opt = Annotated[_T | None, Field(default=None, exclude_if=_is_none)]
+# A field with another default: null stands for that.
+Filled = Annotated[_T, NULL_IS_ABSENT]
 
 Text = Annotated[str, Field(pattern=r"\S")]
-Number = Annotated[float, BeforeValidator(_plain_number), Field(allow_inf_nan=False)]
-Amount = Annotated[float, BeforeValidator(_plain_number), Field(allow_inf_nan=False), Field(ge=0)]
-Score = Annotated[float, BeforeValidator(_plain_number), Field(allow_inf_nan=False), Field(ge=0, le=1)]
-Count = Annotated[int, BeforeValidator(_plain_number), Field(ge=0, le=MAX_SAFE_INTEGER)]
+Number = Annotated[float, Field(allow_inf_nan=False), _NO_BOOLEAN]
+Amount = Annotated[float, Field(allow_inf_nan=False, ge=0), _NO_BOOLEAN]
+Score = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1), _NO_BOOLEAN]
+Count = Annotated[int, Field(ge=0, le=MAX_SAFE_INTEGER), _NO_BOOLEAN]
 JsonValue = Annotated[Any, AfterValidator(_require_json)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_require_json)]
 # pydantic's own reader takes RFC 3339 text and numbers: seconds, or milliseconds beyond 2e10 in size.
