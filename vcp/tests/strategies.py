@@ -71,5 +71,5 @@ def _class_in(hint: Any) -> Any:
 messages = _values(MESSAGE_SHAPE)
 # With fields that the schema does not know, beside those it knows.
 extended_messages = st.tuples(messages, st.dictionaries(words.map("x_{}".format), json_values, max_size=2)).map(
-    lambda parts: {**parts[0], **parts[1]}
+    lambda parts: {**parts[0], **parts[1], "vcp_version": "0.5"}
 )

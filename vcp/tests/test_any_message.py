@@ -8,19 +8,23 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from vcp.checksum import canonical_json, checksum
 from vcp.models import MESSAGE_SHAPE, VCPMessage
+from vcp.scalars import Timestamp
 from vcp.shape import Shape
 from vcp.tests.samples import NOW, changed, full, without
 from vcp.tests.strategies import extended_messages, offsets
 from vcp.tests.test_validate import CALL, PAYLOAD, check, fixed, rules
 from vcp.validate import validate
 
+fewer = settings(fixed, max_examples=40)
 
-@fixed
+
+@fewer
 @given(extended_messages)
 def test_it_survives_being_written_and_read(content):
     message = VCPMessage.from_dict(content)
@@ -31,14 +35,14 @@ def test_it_survives_being_written_and_read(content):
     assert json.loads(message.to_json()) == message.to_dict()
 
 
-@fixed
+@fewer
 @given(extended_messages)
 def test_its_structure_has_no_finding_but_unknown_fields(content):
     structural = {found for found, _ in rules(check(content)) if found.startswith("S")}
     assert structural <= {"S8"}
 
 
-@fixed
+@fewer
 @given(extended_messages, st.randoms(use_true_random=False))
 def test_the_order_of_keys_changes_nothing(content, random):
     turned = _shuffled(content, random)
@@ -55,7 +59,7 @@ def _shuffled(value: Any, random: Any) -> Any:
     return {key: _shuffled(value[key], random) for key in random.sample(list(value), len(value))}
 
 
-@fixed
+@fewer
 @given(extended_messages, offsets)
 def test_another_offset_of_the_same_instant_changes_nothing(content, zone):
     moved = _moved(content, MESSAGE_SHAPE, zone)
@@ -97,15 +101,11 @@ PLAIN = "2025-10-14T12:00:00.000Z"
     ],
 )
 def test_a_timestamp_almost_of_the_plain_form_is_read_as_pydantic_reads_it(text):
-    from pydantic import TypeAdapter
-
     def read(hint: Any) -> Any:
         try:
             return TypeAdapter(hint).validate_python(text)
         except ValueError:
             return None
-
-    from vcp.scalars import Timestamp
 
     assert read(Timestamp) == read(datetime)
 
@@ -113,7 +113,7 @@ def test_a_timestamp_almost_of_the_plain_form_is_read_as_pydantic_reads_it(text)
 @fixed
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_the_plain_form_is_read_as_the_instant_it_tells(moment):
-    content = without(without(full(), f"{CALL}.end_time"), "audit.checksum")
+    content = without(full(), f"{CALL}.end_time")
     text = moment.isoformat().replace("+00:00", "Z")
     message = VCPMessage.from_dict(changed(content, f"{CALL}.start_time", text))
     assert message.vcp_payload.call.start_time == moment
@@ -147,7 +147,7 @@ ODD = f"$.{PAYLOAD}.custom.provider_specific.retell.data.odd"
         ("9" * 5000, [("S2", "$")]),
         ('"\\ud800"', [("S2", "$")]),
         ('{"\\udfff": 1}', [("S2", "$")]),
-        ("[" * 150 + "]" * 150, [("S2", ODD + "[0]" * 98)]),
+        ("[" * 150 + "]" * 150, [("S2", ODD + "[0]" * 99)]),
         ("[" * 100_000, [("S2", "$")]),
         ("[" * 100_000 + "]" * 100_000, [("S2", "$")]),
     ],
@@ -182,7 +182,7 @@ def test_no_name_of_a_member_can_hide_what_is_wrong_with_it(place, mark):
 def test_a_message_that_holds_itself_is_an_error():
     endless: dict[str, Any] = full()
     endless["vcp_payload"]["custom"]["experimental"] = endless
-    assert [error.message for error in validate(endless, now=NOW).errors] == ["nested too deeply"]
+    assert {error.message for error in validate(endless, now=NOW).errors} == {"nested too deeply"}
 
 
 def test_a_moment_may_lie_at_the_ends_of_time():
