@@ -22,6 +22,7 @@ from vcp.errors import (
     VCPError,
 )
 from vcp.gap import perception_gap
+from vcp.json_schema import json_schema
 from vcp.models import VCPMessage, field_type
 from vcp.validate import Report, validate
 
@@ -43,6 +44,7 @@ __all__ = [
     "checksum",
     "field_type",
     "jcs",
+    "json_schema",
     "perception_gap",
     "validate",
 ]

@@ -61,9 +61,10 @@ class Shape:
             return True
         return self.item is not None and self.item.layered
 
-    def wire_name(self, key: str) -> str:
-        """The name a key is written under: `from` for `from_`, any other key as it is."""
-        return self.synonyms.get(key, key)
+    @cached_property
+    def plain_fields(self) -> frozenset[str]:
+        """The fields that are no place for either."""
+        return frozenset(name for name, place in self.fields.items() if not place.layered)
 
     def child(self, part: str | int) -> Shape | None:
         """The place one step below, None when the schema has none.

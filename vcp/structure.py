@@ -144,13 +144,13 @@ def _members(raw: Any, place: Shape) -> Iterable[tuple[str | int, Any]]:
 
 def _look_at_fields(raw: dict[Any, Any], place: Shape, path: Path, found: list[Finding]) -> None:
     fields, synonyms = place.fields, place.synonyms
-    for key, value in raw.items():
+    for key in raw.keys() - place.plain_fields:
         name = synonyms.get(key, key)
         child = fields.get(name)
         if child is None or (name != key and raw.get(name) is not None):
             found.append(Finding("S8", (*path, str(key)), "the schema has no such field; it is kept"))
         elif child.layered:
-            _look_below(value, child, (*path, name), found)
+            _look_below(raw[key], child, (*path, name), found)
 
 
 def _lacks_offset(raw: Any) -> bool:
