@@ -205,7 +205,9 @@ class Leniently:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         schema = handler(source)
-        exact = cast("CoreSchema", {**schema, "strict": True}) if self.strict else schema
+        # A first try need not collect what is wrong: the second does.
+        changes = {"strict": True} if self.strict else {"fail_fast": True} if schema["type"] == "list" else {}
+        exact = cast("CoreSchema", {**schema, **changes})
         lenient = no_info_before_validator_function(self.prepare, schema)
         tries = union_schema([(exact, EXACTLY), (lenient, LENIENTLY)], mode="left_to_right")
         # The serialiser is made from the strict side, which has no choice to make.

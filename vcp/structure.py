@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
@@ -32,6 +32,8 @@ _EXPECTED: Mapping[str, str] = {
     "model": "object",
     "datetime": "RFC 3339 timestamp",
 }
+# Each costs a hundred times the bytes that caused it.
+MAX_REFUSALS: Final = 10_000
 _OFFSET = re.compile(r"(?:[Zz]|[+\-−]\d\d:?\d\d)$")
 
 
@@ -55,7 +57,9 @@ def in_order(findings: Iterable[Finding], root: Shape) -> list[Finding]:
 
 
 def broken_fields(error: ValidationError, root: Shape) -> list[Finding]:
-    """What pydantic refused, as findings of S1 to S7."""
+    """What pydantic refused, as findings of S1 to S7; one at the root when they are more than anyone can read."""
+    if error.error_count() > MAX_REFUSALS:
+        return [Finding("S2", (), f"more than {MAX_REFUSALS} values are broken", f"at most {MAX_REFUSALS}")]
     details = error.errors(include_url=False)
     return [finding for detail in details for finding in _findings(detail, root)]
 

@@ -16,6 +16,7 @@ from vcp.checksum import canonical_json, checksum
 from vcp.models import MESSAGE_SHAPE, VCPMessage
 from vcp.scalars import Timestamp
 from vcp.shape import Shape
+from vcp.structure import MAX_REFUSALS
 from vcp.tests.samples import NOW, changed, full, without
 from vcp.tests.strategies import extended_messages, offsets
 from vcp.tests.test_validate import CALL, PAYLOAD, check, fixed, rules
@@ -164,7 +165,9 @@ def test_the_last_of_two_members_of_one_name_counts():
     assert check(text).message == VCPMessage.from_dict(full())
 
 
-@pytest.mark.parametrize("member", ["[" + "1," * 5_000_000 + "1]", '"' + "é" * 5_000_000 + '"'], ids=["list", "text"])
+@pytest.mark.parametrize(
+    "member", ["[" + "123456789," * 1_000_000 + "1]", '"' + "é" * 5_000_000 + '"'], ids=["list", "text"]
+)
 def test_ten_megabytes_are_a_message_like_any_other(member):
     assert rules(check(text_with(member))) == []
 
@@ -177,6 +180,17 @@ def test_no_name_of_a_member_can_hide_what_is_wrong_with_it(place, mark):
     report = check(changed(full(), f"{place}.{mark}".strip("."), float("nan")))
     assert not report.ok
     assert report.errors[0].context["rule"] in {"S2", "S4"}
+
+
+def test_more_broken_values_than_anyone_can_read_are_one_finding():
+    report = check(changed(full(), f"{PAYLOAD}.outcomes.perceived", [0] * (MAX_REFUSALS + 1)))
+    assert rules(report) == [("S2", "$")]
+    assert report.errors[0].message == "more than 10000 values are broken"
+
+
+def test_each_of_many_broken_values_is_found():
+    report = check(changed(full(), f"{PAYLOAD}.outcomes.perceived", [0] * 1000))
+    assert len(report.errors) == 1000
 
 
 def test_a_message_that_holds_itself_is_an_error():
