@@ -319,17 +319,20 @@ class VCPMessage(VCPModel):
 
     def to_json(self) -> str:
         """The same as text."""
-        return self.model_dump_json()
+        # Past pydantic's method, whose dozen arguments cost a tenth of the writing.
+        return self.__pydantic_serializer__.to_json(self).decode()
 
 
 MESSAGE_SHAPE: Shape = shape_of(VCPMessage)
+# Past pydantic's method, for the same reason as in `to_json`.
+_READER = VCPMessage.__pydantic_validator__
 _PAYLOAD_SHAPE: Shape = MESSAGE_SHAPE.fields["vcp_payload"]
 
 
 def read(content: Any) -> VCPMessage | list[Finding]:
     """The message in parsed JSON, or what is broken in its structure."""
     try:
-        return VCPMessage.model_validate(content)
+        return _READER.validate_python(content)  # type: ignore[no-any-return]
     except ValidationError as error:
         return broken_fields(error, MESSAGE_SHAPE)
 
