@@ -5,17 +5,14 @@ of the same bytes in the same round. No database takes part; what a worker prepa
 """
 
 import argparse
-import gc
 import hashlib
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from statistics import median
 from typing import Any, TextIO
 
 import django
@@ -34,13 +31,11 @@ from apps.providers.engine.mapping import Mapping  # noqa: E402
 from apps.providers.engine.payload import parse  # noqa: E402
 from apps.providers.engine.prices import PriceList  # noqa: E402
 from bench.payloads import payload_of, payloads_of  # noqa: E402
+from bench.timing import YARDSTICK, Work, measure  # noqa: E402
 from voicelens.startup import calm_collector  # noqa: E402
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
-YARDSTICK = "json.loads"
 MANY = 100
-
-Work = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -127,46 +122,6 @@ def message_of(row: InboundEvent, reading: Reading, case: Case) -> Any:
 def as_stored(model: type[InboundEvent | Message], name: str, value: Any) -> Any:
     """What the database's driver is given for a column."""
     return model._meta.get_field(name).get_db_prep_save(value, connection)  # type: ignore[union-attr]
-
-
-# --- timing ---------------------------------------------------------------------------------------------------
-
-
-def events_per_sec(work: Work, seconds: float) -> float:
-    """The rate over about `seconds`, in whole batches."""
-    done, batch = 0, 5
-    started = now = time.process_time()
-    while now - started < seconds:
-        for _ in range(batch):
-            work()
-        done, now = done + batch, time.process_time()
-    return done / (now - started)
-
-
-@dataclass(frozen=True)
-class Result:
-    """Median and best rate, and the median of the ratios to the yardstick of the same round."""
-
-    per_sec: float
-    best_per_sec: float
-    ratio: float
-
-
-def measure(lanes: dict[str, Work], rounds: int, seconds: float) -> dict[str, Result]:
-    """All lanes in turn in each round, so that a slow minute of the machine slows all of them."""
-    rates: dict[str, list[float]] = {name: [] for name in lanes}
-    for work in lanes.values():
-        work()
-    for _ in range(rounds):
-        gc.collect()
-        for name, work in lanes.items():
-            rates[name].append(events_per_sec(work, seconds))
-    return {name: _result(found, rates[YARDSTICK]) for name, found in rates.items()}
-
-
-def _result(rates: Sequence[float], yardstick: Sequence[float]) -> Result:
-    ratios = [rate / per_sec for rate, per_sec in zip(rates, yardstick, strict=True)]
-    return Result(median(rates), max(rates), median(ratios))
 
 
 # --- the report -----------------------------------------------------------------------------------------------

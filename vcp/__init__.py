@@ -27,6 +27,7 @@ from vcp.errors import (
 from vcp.exports.otel import to_spans
 from vcp.exports.vcon import content_hash, from_vcon, to_vcon
 from vcp.gap import perception_gap
+from vcp.json_schema import json_schema
 from vcp.migrate import Migration, migrate
 from vcp.models import VCPMessage, field_type
 from vcp.validate import Report, validate
@@ -58,6 +59,7 @@ __all__ = [
     "field_type",
     "from_vcon",
     "jcs",
+    "json_schema",
     "migrate",
     "perception_gap",
     "read",

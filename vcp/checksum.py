@@ -61,14 +61,8 @@ class _Rare(Exception):
     """The value holds something that the standard library writes otherwise than RFC 8785."""
 
 
-def _timestamp(value: Any) -> str:
-    if type(value) is not datetime:
-        raise _Rare
-    return canonical_timestamp(value)
-
-
 _ENCODER: Final = json.JSONEncoder(
-    ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":"), default=_timestamp
+    ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":"), default=canonical_timestamp
 )
 
 

@@ -31,6 +31,7 @@ _REFERENCES: Final = (
     "system_logs_ref",
 )
 _SCHEMES: Final = ("s3", "gs", "azure", "http", "https", "internal", "local")
+_HASHED: Final = "sha256:"
 _MAX_START_AHEAD: Final = timedelta(hours=24)
 
 
@@ -182,10 +183,12 @@ def _consent_is_well_formed(message: VCPMessage, _now: datetime) -> Iterator[Fin
         yield Finding("C7", (*_CONSENT, "expires_at"), "expires_at is before granted_at")
     if consent.ip_address_hash and _is_address(consent.ip_address_hash):
         path = (*_CONSENT, "ip_address_hash")
-        yield Finding("C7", path, "a bare address instead of its hash", "sha256:<hex>")
+        yield Finding("C7", path, "a bare address instead of its hash", f"{_HASHED}<hex>")
 
 
 def _is_address(text: str) -> bool:
+    if text.startswith(_HASHED):
+        return False
     try:
         ip_interface(text.strip().strip("[]"))
     except ValueError:

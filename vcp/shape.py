@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import BaseModel, TypeAdapter
 
 from vcp.normal import normal_test
-from vcp.scalars import JsonObject, JsonValue, Path
+from vcp.scalars import NULL_IS_ABSENT, JsonObject, JsonValue, Leniently, Path
 
 Kind = Literal["model", "map", "list", "free", "timestamp", "value"]
 
@@ -26,7 +26,9 @@ class Shape:
 
     `hint` is its type with constraints, never optional. A model has `fields` by wire name, and
     `synonyms` for the attribute names that differ from it; a map has `keys` (None: any) and `item`; a
-    list has `item`. `tagged` marks a place that may hold a bare word instead of the model.
+    list has `item`. `tagged` marks a place that may hold a bare word instead of the model. `tries` counts the
+    marks that pydantic's locations have behind the place, one for each type that is read exactly and, failing
+    that, leniently.
     """
 
     kind: Kind
@@ -35,6 +37,7 @@ class Shape:
     synonyms: Mapping[str, str] = field(default_factory=dict)
     keys: frozenset[str] | None = None
     item: Shape | None = None
+    tries: int = 0
     tagged: bool = False
 
     @cached_property
@@ -57,6 +60,11 @@ class Shape:
         if self.kind in ("model", "timestamp"):
             return True
         return self.item is not None and self.item.layered
+
+    @cached_property
+    def plain_fields(self) -> frozenset[str]:
+        """The fields that are no place for either."""
+        return frozenset(name for name, place in self.fields.items() if not place.layered)
 
     def wire_name(self, key: str) -> str:
         """The name a key is written under: `from` for `from_`, any other key as it is."""
@@ -112,41 +120,53 @@ def paths(root: Shape, above: str = "") -> Iterator[str]:
             yield path
 
 
-def shape_of(hint: Any) -> Shape:
+def shape_of(hint: Any, tries: int = 0) -> Shape:
     """The tree of a model class or of any type that a field of a model may have."""
     bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if isinstance(bare, type) and issubclass(bare, BaseModel):
-        return _model(bare)
+        return _model(bare, tries)
+    tries += sum(isinstance(mark, Leniently) for mark in _marks(hint))
     origin, args = get_origin(bare), get_args(bare)
     if origin is dict:
-        return _map(hint, *args)
+        return _map(hint, tries, *args)
     if origin is list:
-        return Shape("list", hint, item=shape_of(args[0]))
+        return Shape("list", hint, item=shape_of(args[0]), tries=tries)
     if origin is Union:
         record = shape_of(args[1])
-        return Shape("model", hint, fields=record.fields, synonyms=record.synonyms, tagged=True)
-    return Shape("timestamp" if bare is datetime else "value", hint)
+        return Shape("model", hint, fields=record.fields, synonyms=record.synonyms, tries=tries + 1, tagged=True)
+    return Shape("timestamp" if bare is datetime else "value", hint, tries=tries)
 
 
-def _map(hint: Any, key_hint: Any, item_hint: Any) -> Shape:
+def _marks(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+
+
+def _map(hint: Any, tries: int, key_hint: Any, item_hint: Any) -> Shape:
     if item_hint is Any:
-        return Shape("free", JsonObject)
+        return Shape("free", JsonObject, tries=tries)
     keys = frozenset(get_args(key_hint)) if get_origin(key_hint) is Literal else None
-    return Shape("map", hint, keys=keys, item=shape_of(item_hint))
+    return Shape("map", hint, keys=keys, item=shape_of(item_hint), tries=tries)
 
 
-def _model(model: type[BaseModel]) -> Shape:
+def _model(model: type[BaseModel], tries: int) -> Shape:
     hints = get_type_hints(model, include_extras=True)
     names = {name: info.alias or name for name, info in model.model_fields.items()}
     return Shape(
         "model",
         model,
-        fields={wire: shape_of(_without_none(hints[name])) for name, wire in names.items()},
+        fields={wire: _field(hints[name]) for name, wire in names.items()},
         synonyms={name: wire for name, wire in names.items() if name != wire},
+        tries=tries,
     )
 
 
-def _without_none(hint: Any) -> Any:
-    union = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+def _field(hint: Any) -> Shape:
+    """The place of a field, whose own type takes no null."""
+    marks = _marks(hint)
+    if NULL_IS_ABSENT in marks:
+        kept = [mark for mark in marks if mark != NULL_IS_ABSENT]
+        bare = get_args(hint)[0]
+        return shape_of(Annotated[bare, *kept] if kept else bare, tries=1)
+    union = get_args(hint)[0] if marks else hint
     args = get_args(union)
-    return args[0] if len(args) == 2 and args[1] is NoneType else hint
+    return shape_of(args[0] if len(args) == 2 and args[1] is NoneType else hint)

@@ -9,14 +9,15 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from itertools import islice
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
 from vcp.errors import SchemaError
 from vcp.findings import Finding
-from vcp.scalars import Path, Score
+from vcp.scalars import EXACTLY, Path, Score
 from vcp.shape import Shape
 
 # The first word of pydantic's error types, in the words of the schema's tables.
@@ -31,6 +32,8 @@ _EXPECTED: Mapping[str, str] = {
     "model": "object",
     "datetime": "RFC 3339 timestamp",
 }
+# Each costs a hundred times the bytes that caused it.
+MAX_REFUSALS: Final = 10_000
 _OFFSET = re.compile(r"(?:[Zz]|[+\-−]\d\d:?\d\d)$")
 
 
@@ -54,26 +57,30 @@ def in_order(findings: Iterable[Finding], root: Shape) -> list[Finding]:
 
 
 def broken_fields(error: ValidationError, root: Shape) -> list[Finding]:
-    """What pydantic refused, as findings of S1 to S7."""
+    """What pydantic refused, as findings of S1 to S7; one at the root when they are more than anyone can read."""
+    if error.error_count() > MAX_REFUSALS:
+        return [Finding("S2", (), f"more than {MAX_REFUSALS} values are broken", f"at most {MAX_REFUSALS}")]
     details = error.errors(include_url=False)
     return [finding for detail in details for finding in _findings(detail, root)]
 
 
 def _findings(detail: ErrorDetails, root: Shape) -> Iterator[Finding]:
-    path, place = _locate(detail["loc"], root)
+    where = _locate(detail["loc"], root)
+    if where is None:
+        return
     if detail["type"] == "not_json":
         for below, rule, text in detail["ctx"]["problems"]:
-            yield Finding(rule, path + below, text)
+            yield Finding(rule, where.path + below, text)
     elif isinstance(detail["input"], float) and not math.isfinite(detail["input"]):
-        yield Finding("S4", path, "number is not finite", "finite number")
+        yield Finding("S4", where.path, "number is not finite", "finite number")
+    elif detail["type"] == "missing" or (detail["input"] is None and where.is_field):
+        yield Finding("S1", where.path, "required field is missing")
     else:
-        yield _finding(detail, path, place)
+        yield _refusal(detail, where.path, where.place)
 
 
-def _finding(detail: ErrorDetails, path: Path, place: Shape | None) -> Finding:
+def _refusal(detail: ErrorDetails, path: Path, place: Shape | None) -> Finding:
     kind = detail["type"]
-    if kind == "missing":
-        return Finding("S1", path, "required field is missing")
     if kind == "literal_error":
         return Finding("S3", path, "value is not one of the allowed ones", detail["ctx"]["expected"])
     if kind == "zulu_time":
@@ -91,19 +98,29 @@ def _finding(detail: ErrorDetails, path: Path, place: Shape | None) -> Finding:
     return Finding("S2", path, "value has the wrong type", _EXPECTED.get(kind.split("_")[0]))
 
 
-def _locate(location: Path, root: Shape) -> tuple[Path, Shape | None]:
-    """Pydantic's location without its marks for union branches and map keys, and the place it names."""
+class _Where(NamedTuple):
+    """A location in the message; `place` is None where the schema ends, `is_field` tells members from elements."""
+
+    path: Path
+    place: Shape | None
+    is_field: bool
+
+
+def _locate(location: Path, root: Shape) -> _Where | None:
+    """Pydantic's location without its marks; None for a refusal of a first try, as the second was refused too."""
     path: list[str | int] = []
     place: Shape | None = root
+    is_field = False
     parts = iter(location)
     for part in parts:
         if part == "[key]":
             continue
         path.append(part)
+        is_field = place is not None and place.kind == "model"
         place = place.child(part) if place is not None else None
-        if place is not None and place.tagged:
-            next(parts, None)
-    return tuple(path), place
+        if place is not None and EXACTLY in islice(parts, place.tries):
+            return None
+    return _Where(tuple(path), place, is_field)
 
 
 def lenient_readings(raw: Any, root: Shape) -> list[Finding]:
@@ -135,13 +152,13 @@ def _members(raw: Any, place: Shape) -> Iterable[tuple[str | int, Any]]:
 
 def _look_at_fields(raw: dict[Any, Any], place: Shape, path: Path, found: list[Finding]) -> None:
     fields, synonyms = place.fields, place.synonyms
-    for key, value in raw.items():
+    for key in raw.keys() - place.plain_fields:
         name = synonyms.get(key, key)
         child = fields.get(name)
         if child is None or (name != key and raw.get(name) is not None):
             found.append(Finding("S8", (*path, str(key)), "the schema has no such field; it is kept"))
         elif child.layered:
-            _look_below(value, child, (*path, name), found)
+            _look_below(raw[key], child, (*path, name), found)
 
 
 def _lacks_offset(raw: Any) -> bool:

@@ -300,7 +300,7 @@ def test_what_consent_forbids_is_told_once_and_does_not_hinder():
 @pytest.mark.parametrize("message", [published(), v04()])
 def test_what_lies_too_deep_for_the_carry_over_is_refused(message):
     deep: Any = {}
-    for _ in range(97):
+    for _ in range(98):
         deep = {"a": deep}
     message = changed(message, f"{CALL}.purpose_contract.deep", deep)
     assert vcp.validate(message, now=NOW).ok

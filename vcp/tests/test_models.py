@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from vcp.checksum import canonical_json
 from vcp.errors import SchemaError
 from vcp.models import VCPMessage, field_paths, field_type
 from vcp.scalars import MAX_SAFE_INTEGER
@@ -323,3 +324,19 @@ def test_every_named_field_can_be_looked_up_and_none_is_named_twice():
     assert len(named) == len(set(named))
     assert [path for path in named if field_type(path) is None] == []
     assert {"call.from", "model_selection.roles.*.chosen", "outcomes.perceived"} <= set(named)
+
+
+@pytest.mark.parametrize(
+    ("hour", "fraction_us", "wire", "canonical"),
+    [
+        (14, 0, "2025-10-14T12:00:00.000Z", "2025-10-14T12:00:00Z"),
+        (14, 120_000, "2025-10-14T12:00:00.120Z", "2025-10-14T12:00:00.12Z"),
+        (14, 120_010, "2025-10-14T12:00:00.120010Z", "2025-10-14T12:00:00.12001Z"),
+    ],
+)
+def test_a_moment_put_into_a_model_is_written_in_utc_whatever_its_offset(hour, fraction_us, wire, canonical):
+    message = VCPMessage.from_dict(full())
+    moment = datetime(2025, 10, 14, hour, 0, 0, fraction_us, timezone(timedelta(hours=2)))
+    message.vcp_payload.call.start_time = moment
+    assert message.to_dict()["vcp_payload"]["call"]["start_time"] == wire
+    assert f'"start_time":"{canonical}"'.encode() in canonical_json(message)

@@ -85,8 +85,8 @@ def test_a_value_found_plain_has_no_problem(value):
     assert not (is_plain_json(value) and json_problems(value))
 
 
-def nested(depth):
-    return [nested(depth - 1)] if depth else 1
+def nested(depth, inmost=1):
+    return [nested(depth - 1, inmost)] if depth else inmost
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,8 @@ def nested(depth):
         ({"a": [1, 0.5, True, None, "é"]}, True),
         (nested(MAX_DEPTH), True),
         (nested(MAX_DEPTH + 1), False),
+        (nested(MAX_DEPTH, []), True),
+        (nested(MAX_DEPTH, {"a": 1}), False),
         (10**400, False),
         ({1: 2}, False),
         (datetime(2026, 1, 1, tzinfo=UTC), False),

@@ -25,6 +25,7 @@ from vcp.scalars import (
     MAX_SAFE_INTEGER,
     Amount,
     Count,
+    Filled,
     JsonObject,
     Number,
     Opt,
@@ -91,7 +92,7 @@ class PublishedCall(VCPModel):
     start_time: ZuluTime
     end_time: ZuluTime
     duration_sec: Count
-    capabilities_invoked: list[str] = Field(default_factory=list)
+    capabilities_invoked: Filled[list[str]] = Field(default_factory=list)
     purpose_contract: PurposeContract
 
 
@@ -124,8 +125,8 @@ class ObjectiveMetrics(VCPModel):
 
     aht_sec: Count
     first_contact_resolution: bool
-    interruptions: Count = 0
-    handoff_performed: bool = False
+    interruptions: Filled[Count] = 0
+    handoff_performed: Filled[bool] = False
     first_response_sec: Opt[Amount] = None
     estimated_value_usd: Opt[Number] = None
 
@@ -152,7 +153,7 @@ class PerceptionGap03(VCPModel):
 
     gap_score: Amount
     gap_class: GapClass03
-    drivers: list[GapDriver] = Field(default_factory=list)
+    drivers: Filled[list[GapDriver]] = Field(default_factory=list)
 
 
 class PublishedOutcomes(VCPModel):
@@ -174,7 +175,7 @@ class PublishedArtifacts(VCPModel):
 class PublishedCustom(VCPModel):
     """Everything outside the shared schema."""
 
-    provider_specific: JsonObject = Field(default_factory=dict)
+    provider_specific: Filled[JsonObject] = Field(default_factory=dict)
     outcome_hint: Opt[str] = None
     synthetic: Opt[bool] = None
     synthetic_recipe: Opt[str] = None
@@ -185,15 +186,15 @@ class PublishedAudit(VCPModel):
 
     received_at: ZuluTime
     normalized_at: ZuluTime
-    schema_version: Text = "0.3"
+    schema_version: Filled[Text] = "0.3"
 
 
 class RoleChoice(VCPModel):
     """The model taken for one role, and why."""
 
     chosen: Text
-    alternatives: list[str] = Field(default_factory=list)
-    reason: list[str] = Field(default_factory=list)
+    alternatives: Filled[list[str]] = Field(default_factory=list)
+    reason: Filled[list[str]] = Field(default_factory=list)
 
 
 class Roles03(VCPModel):
@@ -227,7 +228,7 @@ class HumanReadableReport(VCPModel):
     audience: Text
     headline: Text
     outcome_status: CallStatus
-    key_points: list[str] = Field(default_factory=list)
+    key_points: Filled[list[str]] = Field(default_factory=list)
     impact_metrics: Opt[ImpactMetrics] = None
 
 
@@ -247,7 +248,7 @@ class PublishedMessage(VCPModel):
     """One call in the published shape; `call_id` is that of the payload."""
 
     call_id: Text
-    vcp_version: Literal["0.3"] = "0.3"
+    vcp_version: Filled[Literal["0.3"]] = "0.3"
     vcp_payload: PublishedPayload
 
 
@@ -265,6 +266,6 @@ class LineagePayload(VCPModel):
 class LineageMessage(VCPModel):
     """One call in the lineage shape."""
 
-    vcp_version: Literal["0.3"] = "0.3"
+    vcp_version: Filled[Literal["0.3"]] = "0.3"
     vcp_payload: LineagePayload
     audit: Audit

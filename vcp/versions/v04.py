@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from vcp.models import CallDirection, VCPModel
-from vcp.scalars import Count, JsonObject, Number, Opt, Score, Text, Timestamp
+from vcp.scalars import Count, Filled, JsonObject, Number, Opt, Score, Text, Timestamp
 
 ConsentMethod = Literal["explicit", "implicit", "inferred"]
 DisconnectReason = Literal["customer_hangup", "agent_hangup", "timeout", "technical_error", "completed", "transferred"]
@@ -27,7 +27,7 @@ class CallData(VCPModel):
     channel: Opt[CallDirection] = None
     to: Opt[str] = None
     from_: Opt[str] = Field(default=None, alias="from")
-    capabilities_invoked: list[str] = Field(default_factory=list)
+    capabilities_invoked: Filled[list[str]] = Field(default_factory=list)
     purpose_contract: Opt[JsonObject] = None
 
 
@@ -48,8 +48,8 @@ class ObjectiveOutcome04(VCPModel):
     status: Text
     confidence: Opt[Score] = None
     disconnect_reason: Opt[DisconnectReason] = None
-    scored_criteria: list[JsonObject] = Field(default_factory=list)
-    metrics: BusinessMetrics = Field(default_factory=BusinessMetrics)
+    scored_criteria: Filled[list[JsonObject]] = Field(default_factory=list)
+    metrics: Filled[BusinessMetrics] = Field(default_factory=BusinessMetrics)
 
 
 class PerceptionGap04(VCPModel):
@@ -57,14 +57,14 @@ class PerceptionGap04(VCPModel):
 
     gap_score: Score
     gap_class: PerceptionGapClass
-    drivers: list[str] = Field(default_factory=list)
+    drivers: Filled[list[str]] = Field(default_factory=list)
     components: Opt[dict[str, Number]] = None
 
 
 class OutcomesData(VCPModel):
     """How the call went, as measured and as seen."""
 
-    perceived: list[JsonObject] = Field(default_factory=list)
+    perceived: Filled[list[JsonObject]] = Field(default_factory=list)
     objective: ObjectiveOutcome04
     extractions: Opt[JsonObject] = None
     perception_gap: Opt[PerceptionGap04] = None
@@ -85,7 +85,7 @@ class ProvenanceData(VCPModel):
     captured_at: Timestamp
     captured_by: Text
     source_system: Text
-    processing_chain: list[str] = Field(default_factory=list)
+    processing_chain: Filled[list[str]] = Field(default_factory=list)
     data_quality_score: Score
 
 
@@ -103,10 +103,10 @@ class ConsentData(VCPModel):
 class CustomData(VCPModel):
     """Everything outside the shared schema."""
 
-    provider_specific: JsonObject = Field(default_factory=dict)
+    provider_specific: Filled[JsonObject] = Field(default_factory=dict)
     outcome_hint: Opt[str] = None
     synthetic_recipe: Opt[str] = None
-    synthetic: bool = False
+    synthetic: Filled[bool] = False
 
 
 class AuditData(VCPModel):
@@ -122,10 +122,10 @@ class PayloadV04(VCPModel):
 
     call: CallData
     outcomes: OutcomesData
-    artifacts: ArtifactsData = Field(default_factory=ArtifactsData)
+    artifacts: Filled[ArtifactsData] = Field(default_factory=ArtifactsData)
     provenance: Opt[ProvenanceData] = None
     consent: Opt[ConsentData] = None
-    custom: CustomData = Field(default_factory=CustomData)
+    custom: Filled[CustomData] = Field(default_factory=CustomData)
     audit: AuditData
 
 
@@ -133,5 +133,5 @@ class MessageV04(VCPModel):
     """One call. The reference invents a `call_id` where there is none; here it stays absent."""
 
     call_id: Opt[Text] = None
-    vcp_version: Literal["0.4"] = "0.4"
+    vcp_version: Filled[Literal["0.4"]] = "0.4"
     vcp_payload: PayloadV04
