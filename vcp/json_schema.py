@@ -7,15 +7,14 @@ number's being finite and a free-form value's depth are beyond it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
-from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from vcp.errors import SCHEMA_VALIDATION_FAILED, VCPError
-from vcp.models import VCPMessage
+from vcp.versions.forms import CURRENT, INCOMPLETE, LINEAGE, PUBLISHED
+from vcp.versions.reading import model_of
 
 DIALECT: Final = GenerateJsonSchema.schema_dialect
 # Most validators take `format` as a remark only, so the form is told as a pattern too.
@@ -24,23 +23,23 @@ _TIMESTAMP: Final = {
     "format": "date-time",
     "pattern": r"^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$",
 }
-_ROOTS: Final[Mapping[str, type[BaseModel]]] = {"0.5": VCPMessage}
+# The first of a version is what is meant where no shape is named. A complete message of 0.4 has what an incomplete one
+# may leave out.
+FORMS: Final = (CURRENT, INCOMPLETE, PUBLISHED, LINEAGE)
 
 
-def json_schema(version: str = "0.5") -> dict[str, Any]:
-    """The schema of a version's messages, a new dict each time.
+def json_schema(version: str = "0.5", shape: str | None = None) -> dict[str, Any]:
+    """The schema of the messages of a version (0.3: of its `published` or its `lineage` shape), a new dict each time.
 
-    Raises VCPError (VCP_E001) for a version that is not in the table, naming those that are.
+    Raises VCPError (VCP_E001) for a version or shape that there is not, naming those that there are.
     """
-    if version not in _ROOTS:
-        raise VCPError(SCHEMA_VALIDATION_FAILED, f"no such version; known: {', '.join(_ROOTS)}")
-    return schema_of(_ROOTS[version], f"urn:voicelens:vcp:{version}", f"Voice Context Protocol {version}")
-
-
-def schema_of(model: type[BaseModel], uri: str, title: str) -> dict[str, Any]:
-    """The schema of one model class with all it refers to; `uri` is its $id."""
-    told = model.model_json_schema(by_alias=True, schema_generator=_Generator)
-    return {"$schema": DIALECT, "$id": uri, **told, "title": title}
+    form = next((form for form in FORMS if form.version == version and shape in (None, form.shape)), None)
+    if form is None:
+        raise VCPError(SCHEMA_VALIDATION_FAILED, f"no such version or shape; known: {', '.join(map(str, FORMS))}")
+    name = f"{form.version}:{form.shape}" if form.version == "0.3" else form.version
+    told = model_of(form).model_json_schema(by_alias=True, schema_generator=_Generator)
+    title = f"Voice Context Protocol {name.replace(':', ', shape ')}"
+    return {"$schema": DIALECT, "$id": f"urn:voicelens:vcp:{name}", **told, "title": title}
 
 
 class _Generator(GenerateJsonSchema):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator
+from pydantic import BaseModel, ValidationError
 
+from vcp import examples
 from vcp.errors import VCPError
 from vcp.json_schema import json_schema
 from vcp.models import MESSAGE_SHAPE, VCPMessage, read
@@ -17,6 +20,8 @@ from vcp.shape import ANYTHING, Shape
 from vcp.tests.samples import changed, full, vector, without
 from vcp.tests.strategies import extended_messages
 from vcp.tests.test_validate import PLACES_OF_THE_SAMPLE, fixed
+from vcp.versions.forms import detect
+from vcp.versions.reading import model_of
 
 SCHEMA = Draft202012Validator(json_schema())
 CALL = "vcp_payload.call"
@@ -38,9 +43,10 @@ def test_the_callers_number_stands_under_its_wire_name():
 
 
 def test_a_version_that_is_not_known_is_refused_with_those_that_are():
-    with pytest.raises(VCPError, match=r"no such version; known: 0\.5") as caught:
-        json_schema("0.6")
-    assert caught.value.code == "VCP_E001"
+    for version, shape in [("0.6", None), ("0.4", "published"), ("0.5", "lineage")]:
+        with pytest.raises(VCPError, match=r"no such version or shape; known: 0\.5 current, 0\.4 .*lineage") as caught:
+            json_schema(version, shape)
+        assert caught.value.code == "VCP_E001"
 
 
 @pytest.mark.parametrize("message", [full(), vector(), VCPMessage.from_dict(vector()).to_dict()])
@@ -123,3 +129,65 @@ def _among(value: Any, values: list[Any]) -> bool:
 def test_schema_and_models_agree_on_what_is_required(place):
     message = without(full(), place)
     assert SCHEMA.is_valid(message) == isinstance(read(message), VCPMessage)
+
+
+# --- older versions ------------------------------------------------------------------------------------------------
+
+OLDER = {
+    "0.3 published": ("v03_full_mode", "0.3", "published"),
+    "0.3 lineage": ("v03_lineage", "0.3", "lineage"),
+    "0.4": ("v04_complete", "0.4", None),
+}
+
+
+def test_each_version_and_shape_has_a_schema_with_a_name_of_its_own():
+    names = [(told["$id"], told["title"]) for told in (json_schema(*rest) for _, *rest in OLDER.values())]
+    assert names == [
+        ("urn:voicelens:vcp:0.3:published", "Voice Context Protocol 0.3, shape published"),
+        ("urn:voicelens:vcp:0.3:lineage", "Voice Context Protocol 0.3, shape lineage"),
+        ("urn:voicelens:vcp:0.4", "Voice Context Protocol 0.4"),
+    ]
+    assert json_schema("0.3") == json_schema("0.3", "published")
+
+
+@pytest.mark.parametrize("name", examples.names())
+def test_every_example_is_valid_by_the_schema_of_its_form(name):
+    message = examples.load(name)
+    form = detect(message)
+    schema = json_schema(form.version, form.shape if form.version == "0.3" else None)
+    Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(message)
+
+
+def _paths(value: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in members:
+        path = f"{above}.{key}" if above else str(key)
+        yield path, inner
+        yield from _paths(inner, path)
+
+
+# What decides the form, and the places that only look like fields.
+_NOT_TRIED = ("vcp_version", "vcp_payload.audit", "vcp_payload.provenance", "vcp_payload.consent")
+
+
+@pytest.mark.parametrize("form", OLDER)
+def test_schema_and_models_agree_on_wrong_and_missing_values_in_older_versions(form):
+    name, version, shape = OLDER[form]
+    whole, schema = examples.load(name), Draft202012Validator(json_schema(version, shape))
+    model = model_of(detect(whole))
+    for path, value in _paths(whole):
+        if path.startswith(_NOT_TRIED) and path.count(".") < 2:
+            continue
+        # A number in place of a timestamp is read leniently.
+        others: list[Any] = [["x"], {"a": []}, True, "", *([-3] if type(value) in (int, float) else [])]
+        tries = [without(whole, path), *(changed(whole, path, other) for other in others)]
+        for message in tries:
+            assert schema.is_valid(message) == _reads(model, message), path
+
+
+def _reads(model: type[BaseModel], message: dict[str, Any]) -> bool:
+    try:
+        model.model_validate(message)
+    except ValidationError:
+        return False
+    return True

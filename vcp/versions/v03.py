@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from vcp.models import (
@@ -61,9 +61,14 @@ def _require_scalar(value: Any) -> Any:
     return value
 
 
+_ZULU_SCHEMA = {
+    "type": "string",
+    "format": "date-time",
+    "pattern": r"^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?Z$",
+}
 # Published v0.3 knows timestamps as text in UTC only.
-ZuluTime = Annotated[Timestamp, BeforeValidator(_require_z)]
-Scalar = Annotated[Any, AfterValidator(_require_scalar)]
+ZuluTime = Annotated[Timestamp, BeforeValidator(_require_z), WithJsonSchema(_ZULU_SCHEMA)]
+Scalar = Annotated[Any, AfterValidator(_require_scalar), WithJsonSchema({"type": ["boolean", "string", "number"]})]
 UnixSeconds = Annotated[int, BeforeValidator(plain_number), Field(ge=-MAX_SAFE_INTEGER, le=MAX_SAFE_INTEGER)]
 
 
