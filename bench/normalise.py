@@ -32,7 +32,7 @@ from apps.providers.engine.payload import parse  # noqa: E402
 from apps.providers.engine.prices import PriceList  # noqa: E402
 from bench.payloads import payload_of, payloads_of  # noqa: E402
 from bench.timing import YARDSTICK, Work, measure  # noqa: E402
-from voicelens.startup import calm_collector  # noqa: E402
+from voicelens.collector import calm_collector  # noqa: E402
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 MANY = 100

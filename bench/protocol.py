@@ -5,7 +5,6 @@ the next run is compared with them. Neither Django nor a database takes part.
 """
 
 import argparse
-import gc
 import json
 import sys
 from collections.abc import Sequence
@@ -175,8 +174,6 @@ def webhook_steps(made: Webhook) -> dict[str, Work]:
 
 def run(rounds: int, seconds: float, turns: int) -> dict[str, Json]:
     """Everything measured once: {"message": {step: figures}, "webhook": {step: figures}}."""
-    gc.collect()
-    gc.freeze()  # what was imported is never freed, and a worker need not look through it either
     lanes = {"message": message_steps(full()), "webhook": webhook_steps(webhook(full()))}
     return {
         name: {

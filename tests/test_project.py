@@ -18,9 +18,9 @@ from django_celery_beat.models import PeriodicTask
 
 from apps.providers import registry
 from apps.providers.models import Provider
+from voicelens.collector import COLLECT_AFTER, calm_collector
 from voicelens.local_keys import ensure_local_keys
 from voicelens.schedule import JOBS, ensure_schedule
-from voicelens.startup import COLLECT_AFTER, calm_collector
 from voicelens.tracing import JsonFormatter, TraceFilter, TraceMiddleware, current_trace_id
 
 # --- trace ids ------------------------------------------------------------------------------------------------------

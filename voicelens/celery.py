@@ -26,6 +26,6 @@ def _require_field_keys(**kwargs: object) -> None:
 @worker_process_init.connect
 @worker_ready.connect
 def _calm_collector(**kwargs: object) -> None:
-    from voicelens.startup import calm_collector
+    from voicelens.collector import calm_collector
 
     calm_collector()

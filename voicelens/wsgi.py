@@ -43,7 +43,8 @@ def _limit_of(path: str) -> int:
 django_application = get_wsgi_application()
 
 from apps.providers import registry  # noqa: E402 - models can be imported only now
-from voicelens.startup import calm_collector, require_field_keys  # noqa: E402
+from voicelens.collector import calm_collector  # noqa: E402
+from voicelens.startup import require_field_keys  # noqa: E402
 
 require_field_keys()
 application = with_content_length(django_application, _limit_of)
