@@ -210,12 +210,15 @@ def _has(row: Any, name: str) -> bool:
         return False
 
 
-def test_what_one_may_open_links_to_nothing_that_one_may_not(who: Who, calls: None) -> None:
-    rows = (message(), delivery(), endpoint(), retell(), version())
+def test_what_one_may_open_links_to_nothing_that_one_may_not(who: Who, calls: None, deliver: Any) -> None:
+    deliver({"event": "x"}, headers={"X-Retell-Signature": "v=1,d=" + "0" * 64})
+    assert RefusedDelivery.objects.exists()
+    day = DailyProviderStats.objects.earliest("date")
+    rows = (message(), delivery(), endpoint(), retell(), version(), day)
     for group in ("analyst", "ops"):
         for row in rows:
             text = who[group].get(page(type(row), "change", row.pk)).content.decode()
-            for model in (Message, InboundEvent, CallKey, Secret, User):
+            for model in (Message, InboundEvent, RefusedDelivery, CallKey, Secret, User):
                 if who[group].get(page(model, "changelist")).status_code == 403:
                     assert f'href="{page(model, "changelist")}' not in text, (group, row, model)
 
@@ -243,6 +246,22 @@ def test_an_admin_of_the_group_makes_nobody_a_superuser(who: Who) -> None:
     chosen = {"action": "delete_selected", "_selected_action": [root.pk], "post": "yes"}
     assert who["admin"].post(page(User, "changelist"), chosen).status_code == 403
     assert User.objects.get(username="root").check_password("a password of the tests")
+
+
+def test_an_admin_of_the_group_makes_and_ends_no_token_of_a_superuser(who: Who) -> None:
+    root = User.objects.create_superuser("root", "", "a password of the tests")
+    petra = User.objects.create_user("petra")
+    add = reverse("admin:authtoken_tokenproxy_add")
+    assert "Select a valid choice" in who["admin"].post(add, {"user": root.pk}).content.decode()
+    assert who["admin"].post(add, {"user": petra.pk}).status_code == 302
+    assert [token.user for token in Token.objects.all()] == [petra]
+    Token.objects.create(user=root)
+    delete = reverse("admin:authtoken_tokenproxy_delete", args=[root.pk])
+    assert who["admin"].post(delete, {"post": "yes"}).status_code == 403
+    assert Token.objects.filter(user=root).exists()
+    delete = reverse("admin:authtoken_tokenproxy_delete", args=[petra.pk])
+    assert who["admin"].post(delete, {"post": "yes"}).status_code == 302
+    assert not Token.objects.filter(user=petra).exists()
 
 
 def test_the_groups_are_made_once_and_kept_as_they_are_to_be() -> None:

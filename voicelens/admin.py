@@ -88,7 +88,10 @@ def _refused() -> Iterator[Concern]:
     rows = Refusal.objects.filter(hour__gt=since).values("endpoint").annotate(total=Sum("count"))
     totals = {row["endpoint"]: row["total"] for row in rows}
     for endpoint in Endpoint.objects.filter(pk__in=totals).select_related("provider"):
-        text = f"{endpoint} refused {totals[endpoint.pk]} deliveries in 24 hours, last: {endpoint.last_refused_reason}"
+        # The reason's code alone: its advice may have been followed since.
+        reason, _, _ = endpoint.last_refused_reason.partition(":")
+        last = f"{reason}, {utc(endpoint.last_refused_at)} UTC" if endpoint.last_refused_at else reason
+        text = f"{endpoint} refused {totals[endpoint.pk]} deliveries in 24 hours, last: {last}"
         yield Concern("refused", "warning", text, _page(endpoint))
 
 
@@ -178,6 +181,7 @@ class OperatorTokenAdmin(TokenAdmin, ModelAdmin):
 
     list_display = ("user", "masked", "created")
     list_select_related = ("user",)
+    actions = None  # rows are named by their user, so that no page holds a key; "selected" would find none of them
     readonly_fields = ("masked", "created")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
@@ -188,6 +192,15 @@ class OperatorTokenAdmin(TokenAdmin, ModelAdmin):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # another user needs another token
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _may_touch(request, obj and obj.user) and super().has_delete_permission(request, obj)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        # Whoever holds a token is its user: nobody makes one of somebody above.
+        if db_field.name == "user" and not request.user.is_superuser:
+            kwargs["queryset"] = User.objects.filter(is_superuser=False)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     @display(description="token")
     def masked(self, obj: Any) -> str:
