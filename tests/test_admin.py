@@ -174,6 +174,7 @@ def test_filters_and_links_of_the_lists_answer(operator: Client, calls: None) ->
         f"{deliveries}?event=call_ended": 2,
         f"{deliveries}?received_at_from={today}&received_at_to={today}": 7,
         f"{deliveries}?received_at_to=2020-01-01": 0,
+        f"{deliveries}?received_at_to=9999-12-31": 7,
         f"{deliveries}?endpoint__id__exact={event.endpoint_id}": 6,
         f"{deliveries}?q={CALL_ID}": 4,
         f"{deliveries}?q={event.delivery_id}": 1,

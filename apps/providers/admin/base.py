@@ -199,7 +199,7 @@ class UtcDayFilter(RangeDateFilter):
         last = parse_date_str(self.used_parameters.get(f"{self.parameter_name}_to", ""))
         if first:
             queryset = queryset.filter(**{f"{self.parameter_name}__gte": day_start(first)})
-        if last:
+        if last and last < date.max:  # which has no day after it
             queryset = queryset.filter(**{f"{self.parameter_name}__lt": day_start(last + timedelta(days=1))})
         return queryset
 
