@@ -1,13 +1,16 @@
 """The admin as an operator uses it: pages are fetched and forms are posted, then rows are looked at."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
+from django.contrib.staticfiles import finders
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -21,6 +24,7 @@ from apps.history.models import Change
 from apps.ingest import operations
 from apps.ingest.models import CallKey, InboundEvent, Message
 from apps.providers import publishing, registry
+from apps.providers.admin.versions import EventInline, RuleInline
 from apps.providers.models import (
     AuthConfig,
     Endpoint,
@@ -1087,3 +1091,17 @@ def test_the_badge_counts_failures_and_stops_at_a_hundred(
     assert roof.failed_deliveries(request) == "1"
     monkeypatch.setattr(roof, "FAILED_SHOWN", 0)
     assert roof.failed_deliveries(request) == "0+"
+
+
+# --- what only an eye would see ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("inline", "group"), [(EventInline, "webhook_schemas"), (RuleInline, "rules")])
+def test_each_column_of_a_draft_has_its_share_of_the_width(inline: Any, group: str) -> None:
+    # In a fixed layout a column without a width shares what is left, and that is nothing.
+    css = Path(finders.find("voicelens/admin.css") or "").read_text()
+    shares: dict[str, float] = {}
+    for selector, width in re.findall(rf"#{group}-group ([^{{}}]+) {{ width: ([0-9.]+)%; }}", css):
+        shares |= dict.fromkeys(re.findall(r"\.column-(\w+)", selector), float(width))
+    assert set(shares) == set(inline.fields) - {inline.ordering_field}
+    assert 95 < sum(shares.values()) <= 96.5
