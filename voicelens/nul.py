@@ -1,4 +1,4 @@
-"""No NUL character in the query of an admin page: PostgreSQL takes none, and lists and search boxes hand on what they get.
+"""No NUL character in the query of an admin page: PostgreSQL takes none, and lists hand on what they get.
 
 The API's own filters refuse it by themselves, and name the field.
 """
