@@ -99,6 +99,10 @@ INGEST_BATCH_SIZE = env.int("INGEST_BATCH_SIZE", default=200)
 INGEST_MAX_ATTEMPTS = env.int("INGEST_MAX_ATTEMPTS", default=5)
 INGEST_LEASE_SEC = env.int("INGEST_LEASE_SEC", default=60)
 
+# --- Login ----------------------------------------------------------------------------------------------------
+# How often an address may ask /api/token, with right or wrong passwords; 0: no token is given for a password.
+TOKEN_REQUESTS_PER_MIN = env.int("TOKEN_REQUESTS_PER_MIN", default=20)
+
 # --- Applications -------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "unfold",
