@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
-from django.contrib.auth.models import Group, User
-from django.db.models import QuerySet, Sum
+from django.contrib.auth.models import Group, Permission, User
+from django.db.models import Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -121,9 +122,56 @@ for model in (
 # --- access --------------------------------------------------------------------------------------------------
 
 
+def _above(request: HttpRequest) -> QuerySet[Permission]:
+    """The rights that the user of this request does not hold."""
+    giver = request.user
+    if giver.is_superuser:
+        return Permission.objects.none()
+    return Permission.objects.exclude(pk__in=Permission.objects.filter(Q(user=giver.pk) | Q(group__user=giver.pk)))
+
+
+def _touchable(request: HttpRequest) -> QuerySet[User]:
+    """The users who may do nothing that the user of this request may not: nobody takes the password of one above."""
+    users = User.objects.all()
+    if request.user.is_superuser:
+        return users
+    above = _above(request)
+    higher = users.filter(Q(is_superuser=True) | Q(user_permissions__in=above) | Q(groups__permissions__in=above))
+    return users.exclude(pk__in=higher.values("pk"))
+
+
+def _may_touch(request: HttpRequest, user: User | None) -> bool:
+    return user is None or _touchable(request).filter(pk=user.pk).exists()
+
+
+class GiverForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Nobody gives more than they hold, to themselves or to others; what is there already stays."""
+
+    request: HttpRequest
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        above = _above(self.request)
+        for name in {"groups", "user_permissions", "permissions"} & set(cleaned):
+            added = cleaned[name].exclude(pk__in=getattr(self.instance, name).all() if self.instance.pk else [])
+            beyond = added.filter(permissions__in=above).distinct() if name == "groups" else added & above
+            if beyond:
+                said = ", ".join(str(row) for row in beyond)
+                self.add_error(name, f"You cannot give what you do not hold yourself: {said}.")
+        return cleaned
+
+
+class GiverAdmin(ModelAdmin):
+    """For users and groups, whose forms give rights."""
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change, **kwargs)
+        return type(form.__name__, (GiverForm, form), {"request": request})
+
+
 @admin.register(User)
-class OperatorAdmin(UserAdmin, ModelAdmin):  # type: ignore[type-arg]
-    """Whoever may change users could otherwise make themselves a superuser, or take a superuser's password."""
+class OperatorAdmin(UserAdmin, GiverAdmin):  # type: ignore[type-arg, misc]  # stubs: get_form has no `change` there
+    """Whoever may change users could otherwise make themselves a superuser, or take the password of one above."""
 
     form = UserChangeForm
     add_form = UserCreationForm
@@ -140,16 +188,12 @@ class OperatorAdmin(UserAdmin, ModelAdmin):  # type: ignore[type-arg]
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
-        higher = {"a superuser"} if any(not _may_touch(request, user) for user in objs) else set()
+        higher = {"a user with more rights than you"} if any(not _may_touch(request, user) for user in objs) else set()
         return deleted, counts, lacking | higher, protected
 
 
-def _may_touch(request: HttpRequest, user: User | None) -> bool:
-    return user is None or not user.is_superuser or bool(request.user.is_superuser)
-
-
 @admin.register(Group)
-class OperatorGroupAdmin(GroupAdmin, ModelAdmin):
+class OperatorGroupAdmin(GroupAdmin, GiverAdmin):
     """The groups that come with VoiceLens are shown and not changed: the next start would undo it."""
 
     def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
@@ -198,8 +242,8 @@ class OperatorTokenAdmin(TokenAdmin, ModelAdmin):
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         # Whoever holds a token is its user: nobody makes one of somebody above.
-        if db_field.name == "user" and not request.user.is_superuser:
-            kwargs["queryset"] = User.objects.filter(is_superuser=False)
+        if db_field.name == "user":
+            kwargs["queryset"] = _touchable(request)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     @display(description="token")
