@@ -230,6 +230,42 @@ def test_the_first_page_names_what_needs_attention(operator: Client, calls: None
     assert f"{draft} is not published" in shown
 
 
+def test_an_endpoint_stands_once_on_the_first_page(operator: Client, catalogue: None, deliver: Any) -> None:
+    endpoint = Endpoint.objects.get(provider__slug="retell", slug="default")
+    Secret.objects.filter(auth_config__endpoint=endpoint).delete()
+    registry.forget()
+
+    def lines() -> list[tuple[str, str]]:
+        told = operator.get(reverse("admin:index")).context
+        return [("notice", one.title) for one in told["notices"]] + [(one.word, one.text) for one in told["concerns"]]
+
+    assert deliver(sample(ENDED)).status_code == 401
+    [(word, text)] = lines()
+    assert word == "closed"
+    assert text.startswith("retell/default: It has no secret yet: enter one, and it opens by itself. It refused 1 ")
+    for _ in range(9):
+        deliver(sample(ENDED))
+    assert lines() == [("notice", "retell/default refuses what it is sent: no_secret")]
+    shown = text_of(operator.get(reverse("admin:index")))
+    assert "Nothing else." in shown
+    assert "all well" not in shown
+    AuthConfig.objects.filter(endpoint=endpoint).update(scheme={"kind": "none", "reason": "tried"})
+    assert [word for word, _ in lines()] == ["notice", "open to everyone"]
+
+
+def test_a_draft_needs_no_attention_once_a_later_version_is_published(operator: Client, catalogue: None) -> None:
+    def drafts() -> list[str]:
+        told = operator.get(reverse("admin:index")).context["concerns"]
+        return [one.url for one in told if one.word == "draft"]
+
+    old, new = publishing.draft_of(version()), publishing.draft_of(version())
+    assert drafts() == [page(MappingVersion, "change", draft.pk) for draft in (new, old)]
+    publishing.publish(new)
+    assert drafts() == []
+    newest = publishing.draft_of(new)
+    assert drafts() == [page(MappingVersion, "change", newest.pk)]
+
+
 def test_the_first_page_says_when_all_is_well(operator: Client, catalogue: None) -> None:
     shown = text_of(operator.get(reverse("admin:index")))
     assert "Nothing failed, nothing was refused, every live endpoint is open." in shown

@@ -12,7 +12,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, Permission, User
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -67,14 +67,15 @@ class Concern:
 def attention(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What the admin's first page shows."""
     may: Any = request.user
+    told = notices(request.user)
     concerns = list(_failed(request))
     if may.has_perm("providers.view_endpoint"):
         registry.forget()  # what was saved a moment ago counts
-        concerns += [*_refused(), *_closed()]
+        concerns += _endpoints({notice.refuses for notice in told})
     if may.has_perm("providers.view_mappingversion"):
         concerns += _drafts()
     recent = Change.objects.select_related("content_type")[:RECENT] if may.has_perm("history.view_change") else None
-    return {**context, "notices": notices(request.user), "concerns": concerns, "recent": recent}
+    return {**context, "notices": told, "concerns": concerns, "recent": recent}
 
 
 def _failed(request: HttpRequest) -> Iterator[Concern]:
@@ -84,28 +85,42 @@ def _failed(request: HttpRequest) -> Iterator[Concern]:
         yield Concern("failed", "danger", f"Deliveries that could not be mapped: {count}", url)
 
 
-def _refused() -> Iterator[Concern]:
+def _endpoints(told: set[int | None]) -> Iterator[Concern]:
+    """Each endpoint once; nothing of those that a notice has `told`, but for a door that is open to everyone."""
+    live = Q(environment=Environment.LIVE, enabled=True, provider__enabled=True)
+    watched = set(Endpoint.objects.filter(live).values_list("pk", flat=True))
+    refused = _refused_lately()
+    for endpoint in Endpoint.objects.filter(pk__in=watched | set(refused)).select_related("provider"):
+        state = endpoint_state(endpoint, timezone.now())
+        new = endpoint.pk not in told
+        said = _refusals(endpoint, refused.get(endpoint.pk, 0)) if new else ""
+        if endpoint.pk in watched and (state.unproven or (new and (state.warning or not state.open))):
+            text = f"{endpoint}: {state.warning or state.why}{said and f' It {said}.'}"
+            yield Concern(state.word, state.colour, text, _page(endpoint))
+        elif said:
+            yield Concern("refused", "warning", f"{endpoint} {said}", _page(endpoint))
+
+
+def _refused_lately() -> dict[int, int]:
     since = timezone.now() - timedelta(hours=24)
     rows = Refusal.objects.filter(hour__gt=since).values("endpoint").annotate(total=Sum("count"))
-    totals = {row["endpoint"]: row["total"] for row in rows}
-    for endpoint in Endpoint.objects.filter(pk__in=totals).select_related("provider"):
-        # The reason's code alone: its advice may have been followed since.
-        reason, _, _ = endpoint.last_refused_reason.partition(":")
-        last = f"{reason}, {utc(endpoint.last_refused_at)} UTC" if endpoint.last_refused_at else reason
-        text = f"{endpoint} refused {totals[endpoint.pk]} deliveries in 24 hours, last: {last}"
-        yield Concern("refused", "warning", text, _page(endpoint))
+    return {row["endpoint"]: row["total"] for row in rows}
 
 
-def _closed() -> Iterator[Concern]:
-    live = Endpoint.objects.filter(environment=Environment.LIVE, enabled=True, provider__enabled=True)
-    for endpoint in live.select_related("provider"):
-        state = endpoint_state(endpoint, timezone.now())
-        if not state.open or state.warning:
-            yield Concern(state.word, state.colour, f"{endpoint}: {state.warning or state.why}", _page(endpoint))
+def _refusals(endpoint: Endpoint, count: int) -> str:
+    # The reason's code alone: its advice may have been followed since.
+    reason, _, _ = endpoint.last_refused_reason.partition(":")
+    last = f"{reason}, {utc(endpoint.last_refused_at)} UTC" if endpoint.last_refused_at else reason
+    return f"refused {count} deliveries in 24 hours, last: {last}" if count else ""
 
 
 def _drafts() -> Iterator[Concern]:
-    for draft in MappingVersion.objects.filter(state=MappingVersion.State.DRAFT).select_related("provider"):
+    """Those that no later version was published over."""
+    later = MappingVersion.objects.filter(
+        provider=OuterRef("provider"), state=MappingVersion.State.PUBLISHED, number__gt=OuterRef("number")
+    )
+    drafts = MappingVersion.objects.filter(~Exists(later), state=MappingVersion.State.DRAFT)
+    for draft in drafts.select_related("provider"):
         yield Concern("draft", "info", f"{draft} is not published: {draft.reason}", _page(draft))
 
 
