@@ -907,8 +907,8 @@ def correct(operator: Client, **values: str) -> Any:
 def test_a_message_is_shown_with_transcript_events_and_rules(operator: Client, calls: None) -> None:
     shown = text_of(operator.get(message_url()))
     turns = operator.get(message_url()).context["turns"]
-    assert turns[0]["said"] in shown.replace("&#x27;", "'")
-    assert {"agent", "caller", "tool call"} <= {turn["who"] for turn in turns}
+    assert turns[0].said in shown.replace("&#x27;", "'")
+    assert {"agent", "caller", "tool call"} <= {turn.who for turn in turns}
     assert shown.count(page(InboundEvent, "change", InboundEvent.objects.get(event="call_analyzed").pk)) > 1
     assert "#rule-" in shown
     assert "The whole message, VCP 0.5" in shown
