@@ -216,6 +216,22 @@ def test_lists_leave_the_large_columns_where_they_are(operator: Client, calls: N
         assert not [query for query in queries.captured_queries if large in query["sql"]]
 
 
+def test_pages_have_an_icon(operator: Client) -> None:
+    icon = operator.get("/favicon.ico")
+    assert icon.status_code == 302
+    assert finders.find(icon.headers["Location"].removeprefix("/static/")) is not None
+    assert f'<link rel="icon" href="{icon.headers["Location"]}"' in operator.get(reverse("admin:index")).content.decode()
+
+
+def test_the_path_above_a_page_calls_things_by_their_names(operator: Client, catalogue: None) -> None:
+    row = Endpoint.objects.get(provider__slug="retell", slug="default")
+    for kind in ("change", "history", "delete"):
+        shown = operator.get(page(Endpoint, kind, row.pk)).content.decode()
+        assert re.findall(r'tracking-tight">\s*(.*?)\s*</(?:a|span)>', shown)[:3] == [
+            "Providers", "Endpoints", "retell/default",
+        ], kind  # fmt: skip
+
+
 # --- the first page ------------------------------------------------------------------------------------------
 
 

@@ -284,6 +284,9 @@ UNFOLD = {
     "SITE_HEADER": "VoiceLens",
     "SITE_SUBHEADER": "every call, one message",
     "SITE_SYMBOL": "graphic_eq",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "sizes": "any", "href": lambda request: static("voicelens/icon.svg")}
+    ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "voicelens.admin.attention",
