@@ -16,6 +16,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.safestring import mark_safe
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from rest_framework.authtoken.models import Token
 
@@ -37,6 +38,7 @@ from apps.providers.models import (
     WebhookSchema,
 )
 from apps.providers.sync import sync_catalog
+from apps.providers.templatetags.wording import code_words
 from tests.browser import action, added, filled, page, problems, said_after, text_of
 from tests.calls import ANALYZED, CALL_ID, ENDED, EVENTS, SECRET, STARTED, TRANSFER, sample
 from voicelens.schedule import ensure_schedule
@@ -220,7 +222,8 @@ def test_pages_have_an_icon(operator: Client) -> None:
     icon = operator.get("/favicon.ico")
     assert icon.status_code == 302
     assert finders.find(icon.headers["Location"].removeprefix("/static/")) is not None
-    assert f'<link rel="icon" href="{icon.headers["Location"]}"' in operator.get(reverse("admin:index")).content.decode()
+    first = operator.get(reverse("admin:index")).content.decode()
+    assert f'<link rel="icon" href="{icon.headers["Location"]}"' in first
 
 
 def test_the_path_above_a_page_calls_things_by_their_names(operator: Client, catalogue: None) -> None:
@@ -230,6 +233,22 @@ def test_the_path_above_a_page_calls_things_by_their_names(operator: Client, cat
         assert re.findall(r'tracking-tight">\s*(.*?)\s*</(?:a|span)>', shown)[:3] == [
             "Providers", "Endpoints", "retell/default",
         ], kind  # fmt: skip
+
+
+def test_what_stands_between_backticks_is_shown_as_code(operator: Client, catalogue: None) -> None:
+    assert code_words("a `b.c` and <b>`d`</b> `") == "a <code>b.c</code> and &lt;b&gt;<code>d</code>&lt;/b&gt; `"
+    assert code_words(mark_safe("<a>`b`</a>")) == "<a><code>b</code></a>"
+    endpoint = Endpoint.objects.get(provider__slug="retell", slug="default")
+    endpoint.provider.setup = {"secret": "`a` <i>", "steps": ["Set `b`."], "events": []}
+    endpoint.provider.save()
+    AuthConfig.objects.filter(endpoint=endpoint).update(scheme={"kind": "none", "reason": "tried"})
+    card = operator.get(page(Endpoint, "change", endpoint.pk)).content.decode()
+    for shown in ("<code>a</code> &lt;i&gt;", "Set <code>b</code>.", "the scheme is <code>none</code>"):
+        assert shown in card
+    assert "the scheme is <code>none</code>" in operator.get(reverse("admin:index")).content.decode()
+    assert "<code>default</code> answers at" in operator.get(page(Endpoint, "add")).content.decode()
+    draft = operator.get(page(MappingVersion, "change", publishing.draft_of(version()).pk)).content.decode()
+    assert "Dotted (call.items[0].id) or JSONPath" in draft
 
 
 # --- the first page ------------------------------------------------------------------------------------------
