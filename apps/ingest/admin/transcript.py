@@ -67,10 +67,11 @@ def _at(row: dict[str, Any]) -> str:
 def _uses(row: dict[str, Any]) -> Iterator[ToolUse]:
     if row.get("tool") or row.get("successful") is False or _values(row):
         yield _use(row, "")
+    who = str(row.get("speaker"))
     for name, word in (("tool_calls", "call"), ("tool_results", "result")):
         uses = row.get(name)
         for item in uses if isinstance(uses, list) else [uses] if uses else []:
-            yield _use(item, word)
+            yield _use(item, "" if who.endswith(word) else word)
 
 
 def _use(item: Any, word: str) -> ToolUse:
@@ -78,7 +79,7 @@ def _use(item: Any, word: str) -> ToolUse:
         return ToolUse("", word, _readable(item), False)
     told = item["function"] if isinstance(item.get("function"), dict) else item
     tool = next((str(told[name]) for name in NAMES if told.get(name)), "")
-    value = _values(told) or ("" if tool or not word else pretty_json(item))
+    value = _values(told) or ("" if tool or "speaker" in item else pretty_json(item))
     return ToolUse(tool, word, value, item.get("successful") is False or item.get("is_error") is True)
 
 

@@ -44,14 +44,14 @@ def test_a_turn_is_speaker_time_and_what_was_said(row: Any, shown: Turn) -> None
         ({"tool": "lookup", "arguments": "[1]", "result": "ok"}, ToolUse("lookup", "", "[1]\nok", False)),
         ({"tool": "lookup", "successful": False}, ToolUse("lookup", "", "", True)),
         ({"tool_calls": [{"id": "c", "function": {"name": "book", "arguments": AS_TEXT}}]},
-         ToolUse("book", "call", LAID_OUT, False)),
+         ToolUse("book", "", LAID_OUT, False)),
         ({"tool_calls": [{"tool_name": "book", "params_as_json": "{}", "tool_details": None}]},
-         ToolUse("book", "call", "{}", False)),
+         ToolUse("book", "", "{}", False)),
         ({"tool_results": [{"tool_name": "book", "result_value": "gone", "is_error": True}]},
          ToolUse("book", "result", "gone", True)),
         ({"tool_results": [{"tool_name": "book", "result_value": ""}]}, ToolUse("book", "result", "", False)),
-        ({"tool_calls": [{"what": "ever"}]}, ToolUse("", "call", '{"what": "ever"}', False)),
-        ({"tool_calls": "dial"}, ToolUse("", "call", "dial", False)),
+        ({"tool_calls": [{"what": "ever"}]}, ToolUse("", "", '{"what": "ever"}', False)),
+        ({"tool_calls": "dial"}, ToolUse("", "", "dial", False)),
     ],
 )  # fmt: skip
 def test_a_tool_s_use_has_its_name_and_laid_out_values(row: dict[str, Any], use: ToolUse) -> None:
