@@ -23,7 +23,7 @@ install: $(RUN_STAMP) ## Make .venv and install what the service needs
 run: $(RUN_STAMP) ## Start the service on http://127.0.0.1:8080 (PORT, SERVICE_HOST); Ctrl-C stops it
 	@$(PY) -m voicelens.supervisor
 
-demo: $(RUN_STAMP) ## Send a signed sample call to the running service and show what became of it
+demo: $(RUN_STAMP) ## Send signed sample calls of every provider to the running service and show what became of them
 	@$(PY) manage.py demo
 
 test: browser lint typecheck test-sqlite test-postgres ## Check everything: lint, types, the suite on SQLite, what may differ on PostgreSQL too

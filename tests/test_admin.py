@@ -1,18 +1,22 @@
 """The admin as an operator uses it: pages are fetched and forms are posted, then rows are looked at."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
+from django.contrib.staticfiles import finders
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.safestring import mark_safe
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from rest_framework.authtoken.models import Token
 
@@ -21,6 +25,7 @@ from apps.history.models import Change
 from apps.ingest import operations
 from apps.ingest.models import CallKey, InboundEvent, Message
 from apps.providers import publishing, registry
+from apps.providers.admin.versions import EventInline, RuleInline
 from apps.providers.models import (
     AuthConfig,
     Endpoint,
@@ -33,6 +38,7 @@ from apps.providers.models import (
     WebhookSchema,
 )
 from apps.providers.sync import sync_catalog
+from apps.providers.templatetags.wording import code_words
 from tests.browser import action, added, filled, page, problems, said_after, text_of
 from tests.calls import ANALYZED, CALL_ID, ENDED, EVENTS, SECRET, STARTED, TRANSFER, sample
 from voicelens.schedule import ensure_schedule
@@ -174,6 +180,7 @@ def test_filters_and_links_of_the_lists_answer(operator: Client, calls: None) ->
         f"{deliveries}?event=call_ended": 2,
         f"{deliveries}?received_at_from={today}&received_at_to={today}": 7,
         f"{deliveries}?received_at_to=2020-01-01": 0,
+        f"{deliveries}?received_at_to=9999-12-31": 7,
         f"{deliveries}?endpoint__id__exact={event.endpoint_id}": 6,
         f"{deliveries}?q={CALL_ID}": 4,
         f"{deliveries}?q={event.delivery_id}": 1,
@@ -211,6 +218,39 @@ def test_lists_leave_the_large_columns_where_they_are(operator: Client, calls: N
         assert not [query for query in queries.captured_queries if large in query["sql"]]
 
 
+def test_pages_have_an_icon(operator: Client) -> None:
+    icon = operator.get("/favicon.ico")
+    assert icon.status_code == 302
+    assert finders.find(icon.headers["Location"].removeprefix("/static/")) is not None
+    first = operator.get(reverse("admin:index")).content.decode()
+    assert f'<link rel="icon" href="{icon.headers["Location"]}"' in first
+
+
+def test_the_path_above_a_page_calls_things_by_their_names(operator: Client, catalogue: None) -> None:
+    row = Endpoint.objects.get(provider__slug="retell", slug="default")
+    for kind in ("change", "history", "delete"):
+        shown = operator.get(page(Endpoint, kind, row.pk)).content.decode()
+        assert re.findall(r'tracking-tight">\s*(.*?)\s*</(?:a|span)>', shown)[:3] == [
+            "Providers", "Endpoints", "retell/default",
+        ], kind  # fmt: skip
+
+
+def test_what_stands_between_backticks_is_shown_as_code(operator: Client, catalogue: None) -> None:
+    assert code_words("a `b.c` and <b>`d`</b> `") == "a <code>b.c</code> and &lt;b&gt;<code>d</code>&lt;/b&gt; `"
+    assert code_words(mark_safe("<a>`b`</a>")) == "<a><code>b</code></a>"
+    endpoint = Endpoint.objects.get(provider__slug="retell", slug="default")
+    endpoint.provider.setup = {"secret": "`a` <i>", "steps": ["Set `b`."], "events": []}
+    endpoint.provider.save()
+    AuthConfig.objects.filter(endpoint=endpoint).update(scheme={"kind": "none", "reason": "tried"})
+    card = operator.get(page(Endpoint, "change", endpoint.pk)).content.decode()
+    for shown in ("<code>a</code> &lt;i&gt;", "Set <code>b</code>.", "the scheme is <code>none</code>"):
+        assert shown in card
+    assert "the scheme is <code>none</code>" in operator.get(reverse("admin:index")).content.decode()
+    assert "<code>default</code> answers at" in operator.get(page(Endpoint, "add")).content.decode()
+    draft = operator.get(page(MappingVersion, "change", publishing.draft_of(version()).pk)).content.decode()
+    assert "Dotted (call.items[0].id) or JSONPath" in draft
+
+
 # --- the first page ------------------------------------------------------------------------------------------
 
 
@@ -223,6 +263,42 @@ def test_the_first_page_names_what_needs_attention(operator: Client, calls: None
     assert "retell/default refused 1 deliveries in 24 hours, last: signature_mismatch" in shown
     assert "vcp/default: It has no secret yet" in shown
     assert f"{draft} is not published" in shown
+
+
+def test_an_endpoint_stands_once_on_the_first_page(operator: Client, catalogue: None, deliver: Any) -> None:
+    endpoint = Endpoint.objects.get(provider__slug="retell", slug="default")
+    Secret.objects.filter(auth_config__endpoint=endpoint).delete()
+    registry.forget()
+
+    def lines() -> list[tuple[str, str]]:
+        told = operator.get(reverse("admin:index")).context
+        return [("notice", one.title) for one in told["notices"]] + [(one.word, one.text) for one in told["concerns"]]
+
+    assert deliver(sample(ENDED)).status_code == 401
+    [(word, text)] = lines()
+    assert word == "closed"
+    assert text.startswith("retell/default: It has no secret yet: enter one, and it opens by itself. It refused 1 ")
+    for _ in range(9):
+        deliver(sample(ENDED))
+    assert lines() == [("notice", "retell/default refuses what it is sent: no_secret")]
+    shown = text_of(operator.get(reverse("admin:index")))
+    assert "Nothing else." in shown
+    assert "all well" not in shown
+    AuthConfig.objects.filter(endpoint=endpoint).update(scheme={"kind": "none", "reason": "tried"})
+    assert [word for word, _ in lines()] == ["notice", "open to everyone"]
+
+
+def test_a_draft_needs_no_attention_once_a_later_version_is_published(operator: Client, catalogue: None) -> None:
+    def drafts() -> list[str]:
+        told = operator.get(reverse("admin:index")).context["concerns"]
+        return [one.url for one in told if one.word == "draft"]
+
+    old, new = publishing.draft_of(version()), publishing.draft_of(version())
+    assert drafts() == [page(MappingVersion, "change", draft.pk) for draft in (new, old)]
+    publishing.publish(new)
+    assert drafts() == []
+    newest = publishing.draft_of(new)
+    assert drafts() == [page(MappingVersion, "change", newest.pk)]
 
 
 def test_the_first_page_says_when_all_is_well(operator: Client, catalogue: None) -> None:
@@ -866,8 +942,8 @@ def correct(operator: Client, **values: str) -> Any:
 def test_a_message_is_shown_with_transcript_events_and_rules(operator: Client, calls: None) -> None:
     shown = text_of(operator.get(message_url()))
     turns = operator.get(message_url()).context["turns"]
-    assert turns[0]["said"] in shown.replace("&#x27;", "'")
-    assert {"agent", "caller", "tool call"} <= {turn["who"] for turn in turns}
+    assert turns[0].said in shown.replace("&#x27;", "'")
+    assert {"agent", "caller", "tool call"} <= {turn.who for turn in turns}
     assert shown.count(page(InboundEvent, "change", InboundEvent.objects.get(event="call_analyzed").pk)) > 1
     assert "#rule-" in shown
     assert "The whole message, VCP 0.5" in shown
@@ -1086,3 +1162,17 @@ def test_the_badge_counts_failures_and_stops_at_a_hundred(
     assert roof.failed_deliveries(request) == "1"
     monkeypatch.setattr(roof, "FAILED_SHOWN", 0)
     assert roof.failed_deliveries(request) == "0+"
+
+
+# --- what only an eye would see ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("inline", "group"), [(EventInline, "webhook_schemas"), (RuleInline, "rules")])
+def test_each_column_of_a_draft_has_its_share_of_the_width(inline: Any, group: str) -> None:
+    # In a fixed layout a column without a width shares what is left, and that is nothing.
+    css = Path(finders.find("voicelens/admin.css") or "").read_text()
+    shares: dict[str, float] = {}
+    for selector, width in re.findall(rf"#{group}-group ([^{{}}]+) {{ width: ([0-9.]+)%; }}", css):
+        shares |= dict.fromkeys(re.findall(r"\.column-(\w+)", selector), float(width))
+    assert set(shares) == set(inline.fields) - {inline.ordering_field}
+    assert 95 < sum(shares.values()) <= 96.5

@@ -210,12 +210,15 @@ def _has(row: Any, name: str) -> bool:
         return False
 
 
-def test_what_one_may_open_links_to_nothing_that_one_may_not(who: Who, calls: None) -> None:
-    rows = (message(), delivery(), endpoint(), retell(), version())
+def test_what_one_may_open_links_to_nothing_that_one_may_not(who: Who, calls: None, deliver: Any) -> None:
+    deliver({"event": "x"}, headers={"X-Retell-Signature": "v=1,d=" + "0" * 64})
+    assert RefusedDelivery.objects.exists()
+    day = DailyProviderStats.objects.earliest("date")
+    rows = (message(), delivery(), endpoint(), retell(), version(), day)
     for group in ("analyst", "ops"):
         for row in rows:
             text = who[group].get(page(type(row), "change", row.pk)).content.decode()
-            for model in (Message, InboundEvent, CallKey, Secret, User):
+            for model in (Message, InboundEvent, RefusedDelivery, CallKey, Secret, User):
                 if who[group].get(page(model, "changelist")).status_code == 403:
                     assert f'href="{page(model, "changelist")}' not in text, (group, row, model)
 
@@ -243,6 +246,81 @@ def test_an_admin_of_the_group_makes_nobody_a_superuser(who: Who) -> None:
     chosen = {"action": "delete_selected", "_selected_action": [root.pk], "post": "yes"}
     assert who["admin"].post(page(User, "changelist"), chosen).status_code == 403
     assert User.objects.get(username="root").check_password("a password of the tests")
+
+
+def user_form(user: User, **more: Any) -> dict[str, Any]:
+    return {"username": user.username, "date_joined_0": "2026-01-01", "date_joined_1": "00:00:00", **more}
+
+
+def right(codename: str) -> Permission:
+    return Permission.objects.get(codename=codename)
+
+
+def test_an_admin_of_the_group_gives_what_the_group_holds_and_no_more(who: Who) -> None:
+    own = Group.objects.create(name="night shift")
+    own.permissions.set([right("delete_logentry"), right("view_message")])
+    self_page = page(User, "change", User.objects.get(username="admin_user").pk)
+    petra = User.objects.create_user("petra")
+    petras = page(User, "change", petra.pk)
+    for url, form, refused in [
+        (petras, user_form(petra, groups=[own.pk]), "night shift"),
+        (petras, user_form(petra, user_permissions=[right("add_message").pk]), "Can add message"),
+        (self_page, {**user_form(petra, groups=[own.pk]), "username": "admin_user"}, "night shift"),
+        (page(Group, "add"), {"name": "higher", "permissions": [right("delete_logentry").pk]}, "Can delete log entry"),
+        (page(Group, "change", own.pk), {"name": "x", "permissions": [right("delete_message").pk,
+                                                                     right("add_message").pk]}, "Can add message"),
+    ]:  # fmt: skip
+        answer = who["admin"].post(url, form)
+        assert answer.status_code == 200
+        [[said]] = answer.context["adminform"].form.errors.values()
+        assert said.startswith("You cannot give what you do not hold yourself: ")
+        assert refused in said
+        assert "delete message" not in said
+    groups = Group.objects.filter(name__in=("analyst", "ops", "admin"))
+    form = user_form(petra, groups=[group.pk for group in groups], user_permissions=[right("view_message").pk])
+    assert who["admin"].post(petras, form).status_code == 302
+    assert set(petra.groups.all()) == set(groups)
+    # What somebody higher gave stays, and may be taken.
+    form = {"name": "night", "permissions": [row.pk for row in own.permissions.all()]}
+    assert who["admin"].post(page(Group, "change", own.pk), form).status_code == 302
+    assert [row.codename for row in own.permissions.order_by("codename")] == ["delete_logentry", "view_message"]
+
+
+def test_an_admin_of_the_group_touches_nobody_who_may_do_more(who: Who) -> None:
+    add_token = reverse("admin:authtoken_tokenproxy_add")
+    group = Group.objects.create(name="night shift")
+    group.permissions.add(right("delete_logentry"))
+    by_group, by_right, away = (User.objects.create_user(name) for name in ("gina", "rita", "aline"))
+    by_group.groups.add(group)
+    by_right.user_permissions.add(right("delete_logentry"))
+    User.objects.filter(pk=away.pk).update(is_active=False)
+    away.groups.add(group)
+    for user in (by_group, by_right, away):
+        assert who["admin"].post(page(User, "change", user.pk), user_form(user)).status_code == 403
+        assert who["admin"].get(reverse("admin:auth_user_password_change", args=[user.pk])).status_code == 403
+        assert who["admin"].post(page(User, "delete", user.pk), {"post": "yes"}).status_code == 403
+        assert "Select a valid choice" in who["admin"].post(add_token, {"user": user.pk}).content.decode()
+    root = Client()
+    root.force_login(User.objects.create_superuser("root", "", "a password of the tests"))
+    form = user_form(by_group, groups=[group.pk], user_permissions=[right("add_message").pk])
+    assert root.post(page(User, "change", by_group.pk), form).status_code == 302
+    assert by_group.user_permissions.get() == right("add_message")
+
+
+def test_an_admin_of_the_group_makes_and_ends_no_token_of_a_superuser(who: Who) -> None:
+    root = User.objects.create_superuser("root", "", "a password of the tests")
+    petra = User.objects.create_user("petra")
+    add = reverse("admin:authtoken_tokenproxy_add")
+    assert "Select a valid choice" in who["admin"].post(add, {"user": root.pk}).content.decode()
+    assert who["admin"].post(add, {"user": petra.pk}).status_code == 302
+    assert [token.user for token in Token.objects.all()] == [petra]
+    Token.objects.create(user=root)
+    delete = reverse("admin:authtoken_tokenproxy_delete", args=[root.pk])
+    assert who["admin"].post(delete, {"post": "yes"}).status_code == 403
+    assert Token.objects.filter(user=root).exists()
+    delete = reverse("admin:authtoken_tokenproxy_delete", args=[petra.pk])
+    assert who["admin"].post(delete, {"post": "yes"}).status_code == 302
+    assert not Token.objects.filter(user=petra).exists()
 
 
 def test_the_groups_are_made_once_and_kept_as_they_are_to_be() -> None:

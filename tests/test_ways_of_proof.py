@@ -334,7 +334,7 @@ def test_an_endpoint_open_to_everyone_is_a_warning_wherever_it_shows(operator: C
     add_way(NONE)
     assert not [page for page in shown if "open to everyone" not in text_of(operator.get(page))]
     page = text_of(operator.get(url))
-    assert "Nobody has to prove anything: the scheme is `none`." in page
+    assert "Nobody has to prove anything: the scheme is <code>none</code>." in page
     assert "The other ways have no effect beside it." in page
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
-from django.contrib.auth.models import Group, User
-from django.db.models import QuerySet, Sum
+from django.contrib.auth.models import Group, Permission, User
+from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -66,14 +67,15 @@ class Concern:
 def attention(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What the admin's first page shows."""
     may: Any = request.user
+    told = notices(request.user)
     concerns = list(_failed(request))
     if may.has_perm("providers.view_endpoint"):
         registry.forget()  # what was saved a moment ago counts
-        concerns += [*_refused(), *_closed()]
+        concerns += _endpoints({notice.refuses for notice in told})
     if may.has_perm("providers.view_mappingversion"):
         concerns += _drafts()
     recent = Change.objects.select_related("content_type")[:RECENT] if may.has_perm("history.view_change") else None
-    return {**context, "notices": notices(request.user), "concerns": concerns, "recent": recent}
+    return {**context, "notices": told, "concerns": concerns, "recent": recent}
 
 
 def _failed(request: HttpRequest) -> Iterator[Concern]:
@@ -83,25 +85,42 @@ def _failed(request: HttpRequest) -> Iterator[Concern]:
         yield Concern("failed", "danger", f"Deliveries that could not be mapped: {count}", url)
 
 
-def _refused() -> Iterator[Concern]:
+def _endpoints(told: set[int | None]) -> Iterator[Concern]:
+    """Each endpoint once; nothing of those that a notice has `told`, but for a door that is open to everyone."""
+    live = Q(environment=Environment.LIVE, enabled=True, provider__enabled=True)
+    watched = set(Endpoint.objects.filter(live).values_list("pk", flat=True))
+    refused = _refused_lately()
+    for endpoint in Endpoint.objects.filter(pk__in=watched | set(refused)).select_related("provider"):
+        state = endpoint_state(endpoint, timezone.now())
+        new = endpoint.pk not in told
+        said = _refusals(endpoint, refused.get(endpoint.pk, 0)) if new else ""
+        if endpoint.pk in watched and (state.unproven or (new and (state.warning or not state.open))):
+            text = f"{endpoint}: {state.warning or state.why}{said and f' It {said}.'}"
+            yield Concern(state.word, state.colour, text, _page(endpoint))
+        elif said:
+            yield Concern("refused", "warning", f"{endpoint} {said}", _page(endpoint))
+
+
+def _refused_lately() -> dict[int, int]:
     since = timezone.now() - timedelta(hours=24)
     rows = Refusal.objects.filter(hour__gt=since).values("endpoint").annotate(total=Sum("count"))
-    totals = {row["endpoint"]: row["total"] for row in rows}
-    for endpoint in Endpoint.objects.filter(pk__in=totals).select_related("provider"):
-        text = f"{endpoint} refused {totals[endpoint.pk]} deliveries in 24 hours, last: {endpoint.last_refused_reason}"
-        yield Concern("refused", "warning", text, _page(endpoint))
+    return {row["endpoint"]: row["total"] for row in rows}
 
 
-def _closed() -> Iterator[Concern]:
-    live = Endpoint.objects.filter(environment=Environment.LIVE, enabled=True, provider__enabled=True)
-    for endpoint in live.select_related("provider"):
-        state = endpoint_state(endpoint, timezone.now())
-        if not state.open or state.warning:
-            yield Concern(state.word, state.colour, f"{endpoint}: {state.warning or state.why}", _page(endpoint))
+def _refusals(endpoint: Endpoint, count: int) -> str:
+    # The reason's code alone: its advice may have been followed since.
+    reason, _, _ = endpoint.last_refused_reason.partition(":")
+    last = f"{reason}, {utc(endpoint.last_refused_at)} UTC" if endpoint.last_refused_at else reason
+    return f"refused {count} deliveries in 24 hours, last: {last}" if count else ""
 
 
 def _drafts() -> Iterator[Concern]:
-    for draft in MappingVersion.objects.filter(state=MappingVersion.State.DRAFT).select_related("provider"):
+    """Those that no later version was published over."""
+    later = MappingVersion.objects.filter(
+        provider=OuterRef("provider"), state=MappingVersion.State.PUBLISHED, number__gt=OuterRef("number")
+    )
+    drafts = MappingVersion.objects.filter(~Exists(later), state=MappingVersion.State.DRAFT)
+    for draft in drafts.select_related("provider"):
         yield Concern("draft", "info", f"{draft} is not published: {draft.reason}", _page(draft))
 
 
@@ -118,9 +137,56 @@ for model in (
 # --- access --------------------------------------------------------------------------------------------------
 
 
+def _above(request: HttpRequest) -> QuerySet[Permission]:
+    """The rights that the user of this request does not hold."""
+    giver = request.user
+    if giver.is_superuser:
+        return Permission.objects.none()
+    return Permission.objects.exclude(pk__in=Permission.objects.filter(Q(user=giver.pk) | Q(group__user=giver.pk)))
+
+
+def _touchable(request: HttpRequest) -> QuerySet[User]:
+    """The users who may do nothing that the user of this request may not: nobody takes the password of one above."""
+    users = User.objects.all()
+    if request.user.is_superuser:
+        return users
+    above = _above(request)
+    higher = users.filter(Q(is_superuser=True) | Q(user_permissions__in=above) | Q(groups__permissions__in=above))
+    return users.exclude(pk__in=higher.values("pk"))
+
+
+def _may_touch(request: HttpRequest, user: User | None) -> bool:
+    return user is None or _touchable(request).filter(pk=user.pk).exists()
+
+
+class GiverForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Nobody gives more than they hold, to themselves or to others; what is there already stays."""
+
+    request: HttpRequest
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        above = _above(self.request)
+        for name in {"groups", "user_permissions", "permissions"} & set(cleaned):
+            added = cleaned[name].exclude(pk__in=getattr(self.instance, name).all() if self.instance.pk else [])
+            beyond = added.filter(permissions__in=above).distinct() if name == "groups" else added & above
+            if beyond:
+                said = ", ".join(str(row) for row in beyond)
+                self.add_error(name, f"You cannot give what you do not hold yourself: {said}.")
+        return cleaned
+
+
+class GiverAdmin(ModelAdmin):
+    """For users and groups, whose forms give rights."""
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change, **kwargs)
+        return type(form.__name__, (GiverForm, form), {"request": request})
+
+
 @admin.register(User)
-class OperatorAdmin(UserAdmin, ModelAdmin):  # type: ignore[type-arg]
-    """Whoever may change users could otherwise make themselves a superuser, or take a superuser's password."""
+class OperatorAdmin(UserAdmin, GiverAdmin):  # type: ignore[type-arg, misc]  # stubs: get_form has no `change` there
+    """Whoever may change users could otherwise make themselves a superuser, or take the password of one above."""
 
     form = UserChangeForm
     add_form = UserCreationForm
@@ -137,16 +203,12 @@ class OperatorAdmin(UserAdmin, ModelAdmin):  # type: ignore[type-arg]
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
-        higher = {"a superuser"} if any(not _may_touch(request, user) for user in objs) else set()
+        higher = {"a user with more rights than you"} if any(not _may_touch(request, user) for user in objs) else set()
         return deleted, counts, lacking | higher, protected
 
 
-def _may_touch(request: HttpRequest, user: User | None) -> bool:
-    return user is None or not user.is_superuser or bool(request.user.is_superuser)
-
-
 @admin.register(Group)
-class OperatorGroupAdmin(GroupAdmin, ModelAdmin):
+class OperatorGroupAdmin(GroupAdmin, GiverAdmin):
     """The groups that come with VoiceLens are shown and not changed: the next start would undo it."""
 
     def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
@@ -178,6 +240,7 @@ class OperatorTokenAdmin(TokenAdmin, ModelAdmin):
 
     list_display = ("user", "masked", "created")
     list_select_related = ("user",)
+    actions = None  # rows are named by their user, so that no page holds a key; "selected" would find none of them
     readonly_fields = ("masked", "created")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
@@ -188,6 +251,15 @@ class OperatorTokenAdmin(TokenAdmin, ModelAdmin):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # another user needs another token
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _may_touch(request, obj and obj.user) and super().has_delete_permission(request, obj)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        # Whoever holds a token is its user: nobody makes one of somebody above.
+        if db_field.name == "user":
+            kwargs["queryset"] = _touchable(request)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     @display(description="token")
     def masked(self, obj: Any) -> str:

@@ -1,14 +1,17 @@
 """The API's addresses, its login and its error answers; the resources themselves are in the apps' `api.py`."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from django.urls import Resolver404, URLPattern, URLResolver, include, path, re_path, resolve
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from redis.exceptions import RedisError
 from rest_framework import serializers
 from rest_framework.authtoken.serializers import AuthTokenSerializer
 from rest_framework.authtoken.views import ObtainAuthToken
@@ -18,19 +21,22 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.settings import api_settings
+from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 from rest_framework.views import exception_handler as default_exception_handler
 
 from apps.analytics.api import DailyNumbers
 from apps.ingest import api as ingest
 from apps.ingest import trial_api
-from apps.ingest.views import trace_id_of
+from apps.ingest.views import address_of, trace_id_of
 from apps.providers.api import ProviderDetail, ProviderList
 from apps.providers.matrix import ComparisonMatrix
 from apps.providers.wire import JSONBody, error_answers
 from vcp.errors import FIELD_TYPE_MISMATCH, REQUIRED_FIELD_MISSING, ErrorObject
 from vcp.findings import jsonpath
 from vcp.scalars import Path
+
+log = logging.getLogger(__name__)
 
 NOTHING_HERE = "there is nothing at this address"
 
@@ -128,8 +134,28 @@ class TokenResponse(serializers.Serializer[Any]):
     token = serializers.CharField(help_text="Send it as the header `Authorization: Token <token>`.")
 
 
+class TokenThrottle(SimpleRateThrottle):
+    """So often an address may ask for a token. Counted in the cache; without it nobody is kept from a login."""
+
+    scope = "token"
+
+    def get_rate(self) -> str:
+        return f"{settings.TOKEN_REQUESTS_PER_MIN}/min"
+
+    def get_cache_key(self, request: Request, view: APIView) -> str:
+        return self.cache_format % {"scope": self.scope, "ident": address_of(request)}
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        try:
+            return super().allow_request(request, view)
+        except RedisError as error:
+            log.warning("requests for tokens are not limited, the cache is away: %s", type(error).__name__)
+            return True
+
+
 class ObtainToken(ObtainAuthToken):
     authentication_classes = ()  # an old token in the header must not keep anyone from a new one
+    throttle_classes = (TokenThrottle,)
     parser_classes = (JSONBody,)
 
     @extend_schema(
@@ -138,7 +164,7 @@ class ObtainToken(ObtainAuthToken):
         description="The same token at each request; an operator can delete it in the admin.",
         auth=[],
         request=AuthTokenSerializer,
-        responses={200: TokenResponse, **error_answers(400)},
+        responses={200: TokenResponse, **error_answers(400, 429)},
         tags=["login"],
     )
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:

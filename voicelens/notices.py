@@ -38,11 +38,15 @@ class Link:
 
 @dataclass(frozen=True)
 class Notice:
-    """`title` in one line, `lines` with numbers and the remedy, `links` to where it is applied."""
+    """`title` in one line, `lines` with numbers and the remedy, `links` to where it is applied.
+
+    `refuses` is the key of the endpoint whose refusals it tells.
+    """
 
     title: str
     lines: list[str]
     links: list[Link]
+    refuses: int | None = None
 
 
 def refusals(now: datetime, *, may_recheck: bool) -> Iterator[Notice]:
@@ -51,7 +55,8 @@ def refusals(now: datetime, *, may_recheck: bool) -> Iterator[Notice]:
         links = [Link("To the endpoint", _page(jump.endpoint))]
         if jump.waiting and may_recheck:
             links.append(Link("Recheck", reverse("admin:providers_endpoint_recheck", args=[jump.endpoint.pk])))
-        yield Notice(f"{jump.endpoint} refuses what it is sent: {jump.reason}", _told(jump), links)
+        title = f"{jump.endpoint} refuses what it is sent: {jump.reason}"
+        yield Notice(title, _told(jump), links, refuses=jump.endpoint.pk)
 
 
 def _told(jump: Jump) -> list[str]:

@@ -99,6 +99,10 @@ INGEST_BATCH_SIZE = env.int("INGEST_BATCH_SIZE", default=200)
 INGEST_MAX_ATTEMPTS = env.int("INGEST_MAX_ATTEMPTS", default=5)
 INGEST_LEASE_SEC = env.int("INGEST_LEASE_SEC", default=60)
 
+# --- Login ----------------------------------------------------------------------------------------------------
+# How often an address may ask /api/token, with right or wrong passwords; 0: no token is given for a password.
+TOKEN_REQUESTS_PER_MIN = env.int("TOKEN_REQUESTS_PER_MIN", default=20)
+
 # --- Applications -------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "unfold",
@@ -128,6 +132,7 @@ MIDDLEWARE = [
     "voicelens.tracing.TraceMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "voicelens.nul.NulMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -279,6 +284,9 @@ UNFOLD = {
     "SITE_HEADER": "VoiceLens",
     "SITE_SUBHEADER": "every call, one message",
     "SITE_SYMBOL": "graphic_eq",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "sizes": "any", "href": lambda request: static("voicelens/icon.svg")}
+    ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "voicelens.admin.attention",

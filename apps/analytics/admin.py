@@ -46,6 +46,11 @@ class DailyProviderStatsAdmin(ReadOnlyAdmin):
             return self.list_display
         return tuple("total" if name == "calls" else name for name in self.list_display)  # without the link
 
+    def get_fieldsets(self, request: HttpRequest, obj: DailyProviderStats | None = None) -> Any:
+        if request.user.has_perm("ingest.view_message"):
+            return self.fieldsets
+        return ((None, {"fields": ("day", "provider", "environment", "total")}), *self.fieldsets[1:])
+
     @display(description="day (UTC)", ordering="date")
     def day(self, obj: DailyProviderStats) -> str:
         return obj.date.isoformat()

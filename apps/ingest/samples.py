@@ -83,9 +83,10 @@ def _time_paths(mapping: Mapping) -> set[str]:
 
 
 def _moments(payload: Any, mapping: Mapping) -> list[datetime]:
-    values = [compile_path(path)(payload) for path in _time_paths(mapping)]
-    found = [_moment(value) for value in values if value is not MISSING and not isinstance(value, list)]
-    return [moment for moment in found if moment is not None]
+    read = [compile_path(path)(payload) for path in _time_paths(mapping)]
+    values = [value for found in read for value in (found if isinstance(found, list) else [found])]
+    moments = [_moment(value) for value in values if value is not MISSING]
+    return [moment for moment in moments if moment is not None]
 
 
 def _moment(value: Any) -> datetime | None:

@@ -184,11 +184,6 @@ def _error(provider: str, text: str) -> ErrorObject:
     return ErrorObject(PROVIDER_MAPPING_FAILED, text, provider=provider)
 
 
-def describe_report(result: CaseResult, mapping: Mapping) -> dict[str, Any]:
-    """The report with each rule in words: used, defaulted, missing, failed, and the words nobody knew."""
-    return {"disposition": result.reading.disposition, **_in_words(result.reading.report, mapping)}
-
-
 def _in_words(told: Report, mapping: Mapping) -> dict[str, Any]:
     report = asdict(told)
     for name in ("used", "missing", "defaulted"):

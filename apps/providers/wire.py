@@ -85,6 +85,7 @@ _MEANINGS = {
     403: "The user lacks the right that `message` names.",
     404: "There is nothing of that name.",
     413: "The body is too large.",
+    429: "Too many requests from this address; `Retry-After` tells when to ask again.",
     503: "The delivery could not be stored; send it again.",
 }
 

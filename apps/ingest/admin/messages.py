@@ -17,6 +17,7 @@ from apps.ingest import operations
 from apps.ingest.admin.corrections import CorrectionForm
 from apps.ingest.admin.evidence import told_by
 from apps.ingest.admin.filters import DirectionFilter, MessageProviderFilter
+from apps.ingest.admin.transcript import Turn, turns
 from apps.ingest.models import Artifact, CallKey, InboundEvent, Message
 from apps.ingest.selectors import in_order
 from apps.providers.admin.base import (
@@ -270,24 +271,9 @@ def _recording(message: Message) -> Artifact | None:
     return next((artifact for artifact in kept[:10] if artifact.ref == reference), None)
 
 
-def _turns(message: Message) -> list[dict[str, str]]:
-    """The transcript that the message refers to, turn by turn; of a shape not known, as JSON."""
+def _turns(message: Message) -> list[Turn]:
+    """The transcript that the message refers to."""
     reference = message.vcp["vcp_payload"].get("artifacts", {}).get("transcript_ref") or ""
     kept = Artifact.objects.filter(call_key=message.call_key_id, kind="transcript").order_by("-created_at")
     found = next((artifact for artifact in kept[:10] if artifact.ref == reference), None)
-    if found is None:
-        return []
-    content = found.content if isinstance(found.content, list) else [found.content]
-    return [_turn(row) for row in content]
-
-
-def _turn(row: Any) -> dict[str, str]:
-    if not isinstance(row, dict):
-        return {"who": "", "at": "", "said": row if isinstance(row, str) else pretty_json(row)}
-    start = row.get("start_sec")
-    said = row.get("text") or row.get("arguments") or pretty_json(row)
-    return {
-        "who": str(row.get("speaker") or "unknown").replace("_", " "),
-        "at": f"{start:.1f} s" if isinstance(start, int | float) else "",
-        "said": f"{row['tool']} {said}" if row.get("tool") else str(said),
-    }
+    return [] if found is None else turns(found.content)

@@ -33,3 +33,12 @@ def test_every_fresh_call_is_mapped_and_ends_before_now():
             assert report.failed == []
             assert identity.call_id == call.call_id
             assert NOW - timedelta(hours=1) < datetime.fromisoformat(identity.occurred_at) < NOW
+
+
+def test_no_time_of_a_fresh_call_lies_ahead_not_even_within_its_batches():
+    mapping = Mapping(catalog.load("openai_realtime").mapping)
+    bodies = [body for call in fresh_calls("openai_realtime", mapping, NOW, "abcd1234") for body in call.bodies]
+    batches = [json.loads(body)["data"].get("events") for body in bodies]
+    told = [event["received_at"] for events in batches for event in events or () if "received_at" in event]
+    assert len(told) > 50
+    assert max(datetime.fromisoformat(moment) for moment in told) < NOW

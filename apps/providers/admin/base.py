@@ -25,6 +25,7 @@ from unfold.utils import parse_date_str
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from apps.history.pages import ModelAdmin
+from apps.providers.templatetags.wording import code_words
 
 LINE_LENGTH = 80
 
@@ -125,11 +126,17 @@ class PlainText(forms.CharField):
 
 
 class TextColumns:
-    """For admins and inlines: JSON columns get a JSONText box, long texts a PlainText one."""
+    """For admins and inlines: JSON columns get a JSONText box, long texts a PlainText one, help texts code."""
 
     formfield_overrides: ClassVar[dict[Any, dict[str, Any]]] = {models.URLField: {"assume_scheme": "https"}}
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = self._formfield(db_field, request, **kwargs)
+        if field is not None and field.help_text:
+            field.help_text = code_words(field.help_text)
+        return field
+
+    def _formfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if isinstance(db_field, models.JSONField):
             empty = (lambda: None) if db_field.null else db_field.get_default
             return db_field.formfield(form_class=JSONText, empty=empty)
@@ -199,7 +206,7 @@ class UtcDayFilter(RangeDateFilter):
         last = parse_date_str(self.used_parameters.get(f"{self.parameter_name}_to", ""))
         if first:
             queryset = queryset.filter(**{f"{self.parameter_name}__gte": day_start(first)})
-        if last:
+        if last and last < date.max:  # which has no day after it
             queryset = queryset.filter(**{f"{self.parameter_name}__lt": day_start(last + timedelta(days=1))})
         return queryset
 

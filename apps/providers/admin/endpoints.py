@@ -108,7 +108,7 @@ def _unusable(scheme: Any, value: str) -> str:
     try:
         parsed = parse_scheme(scheme)
         if isinstance(parsed, NoneScheme):
-            return "The scheme `none` needs no secret."
+            return "The scheme none needs no secret."
         if isinstance(parsed, UrlTokenScheme):
             return "VoiceLens makes the tokens of URLs itself: leave this empty and use “New URL”."
         sign(parsed, value, b"", timezone.now(), id="check")
@@ -118,7 +118,7 @@ def _unusable(scheme: Any, value: str) -> str:
 
 
 def _form_of(scheme: dict[str, Any]) -> str:
-    forms_of_secrets = {"base64": "base64", "whsec": "base64, mostly after `whsec_`"}
+    forms_of_secrets = {"base64": "base64", "whsec": "base64, mostly after whsec_"}
     return forms_of_secrets.get(scheme.get("secret_encoding", ""), "text")
 
 

@@ -1,7 +1,9 @@
 """Reads the catalogue: one TOML file a provider, and the samples beside them. Pure but for reading those files."""
 
 import json
+import math
 import tomllib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,10 @@ def parse(text: str, name: str) -> ProviderSpec:
 def read(text: str, name: str) -> ProviderSpec:
     """The provider that a text describes, wherever it comes from. Raises CatalogError naming the line or the field."""
     try:
-        return ProviderSpec.model_validate(tomllib.loads(text))
+        told = tomllib.loads(text)
+        for place, problem in _unstorable(told):
+            raise CatalogError(f"{name}: {place} {problem}")
+        return ProviderSpec.model_validate(told)
     except tomllib.TOMLDecodeError as error:
         raise CatalogError(f"{name}: {error}") from error
     except RecursionError as error:
@@ -46,6 +51,21 @@ def read(text: str, name: str) -> ProviderSpec:
     except ValidationError as error:
         line = _line_of(text, error.errors()[0]["loc"])
         raise CatalogError(f"{name}: {first_problem(error)}{line and f' (see line {line})'}") from error
+
+
+def _unstorable(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """What TOML can say and JSON in a database cannot keep: places, each with its problem."""
+    if isinstance(value, dict):
+        yield from ((place or "a key", "holds a NUL character") for key in value if "\0" in key)
+        for key, inner in value.items():
+            yield from _unstorable(inner, f"{place}.{key}" if place else key)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _unstorable(inner, f"{place}.{number}")
+    elif isinstance(value, str) and "\0" in value:
+        yield place, "holds a NUL character"
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield place, f"is {value}: only finite numbers can be kept"
 
 
 def _line_of(text: str, place: tuple[int | str, ...]) -> int | str:

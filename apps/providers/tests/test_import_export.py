@@ -98,6 +98,10 @@ def test_a_null_elsewhere_is_refused_with_its_place():
             '[[mapping.decisions]]\ntarget = "call.from"\n[[mapping.decisions.rows]]\nwhen = {}\n',
             "mapping.decisions.1.rows.0.value: Field required (see line 13)",
         ),
+        (MINIMAL + EVENT + "example = { minutes = nan }", "mapping.events.0.example.minutes is nan: only finite"),
+        (MINIMAL + EVENT + "example = [-inf]", "mapping.events.0.example.0 is -inf"),
+        (MINIMAL.replace("Acme", "Ac\\u0000me"), "name holds a NUL character"),
+        (MINIMAL + EVENT + 'example = { a = { "b\\u0000" = 1 } }', "mapping.events.0.example.a holds a NUL character"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_file_is_told_with_line_or_field(text, problem):

@@ -2,11 +2,12 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from fnmatch import fnmatchcase
 
 import jsonpath_rfc9535
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.providers.engine import transforms
@@ -19,7 +20,10 @@ from apps.providers.engine.redact import REDACTED
 from apps.providers.engine.rules import EventPlan, _normal, _normal_test
 from apps.providers.engine.sources import LATER, Sources
 from apps.providers.engine.spec import MappingSpec
+from apps.providers.engine.transforms import first_told, to_decimal
+from apps.providers.engine.transforms.numbers import Scale
 from apps.providers.engine.words import KEPT_SETS, Globs
+from apps.providers.engine.written import row_reader
 from vcp.models import field_shape
 
 WORDS = st.sampled_from(["x", "X ", "true", "gpt-Realtime", "", " ", REDACTED, "é"])
@@ -33,6 +37,16 @@ PATHS = [
     *("a", "b", "a.b", "a.c", "a.b.c", "b.a", "a[0].b", "a[-1]", "a[*].b", "a[*].b[*]"),
     *("$.a[?@.b=='x'].c", "$['a','c']", "$", "$.a", "$.a[0]", "$.a[?@.b=='x']", "$.a[?@.b=='x'].b", "$..b"),
 ]
+
+
+NUMBERS = st.one_of(
+    st.integers(0, 10**15 - 1),
+    st.floats(0, 1e15, exclude_max=True),
+    # As providers write amounts: few places, and many halves.
+    st.decimals(0, 10**6, places=4).map(float),
+    st.integers(0, 10**6).map(lambda number: number / 2),
+    st.decimals(-10, 10, places=2).map(str),
+)
 
 
 # --- a slow, plain reading of rules, to compare with ---------------------------------------------------------------
@@ -312,3 +326,55 @@ def test_a_time_in_milliseconds_is_written_as_datetime_writes_it(milliseconds):
 def test_the_plain_reading_of_this_file_reads_as_a_single_path_does(path):
     payload = {"a": [{"b": "x", "c": [1]}, {"b": ["y"]}], "b": {"a": 1}, "c": 2}
     assert plain_read(payload, path) == compile_path(path)(payload)
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+
+def outcome_of(work):
+    """(type, value) of what it gives, or that it refuses."""
+    try:
+        found = work()
+    except TransformError:
+        return TransformError
+    return type(found), found
+
+
+@settings(max_examples=500)
+@given(
+    numbers=st.lists(NUMBERS, min_size=1, max_size=4),
+    by=st.sampled_from(["1", "0.01", "0.001", "60", "0.016666666666666666", "3.7", "1e-9", "1e12"]),
+    places=st.integers(0, 12),
+    whole=st.booleans(),
+)
+def test_numbers_worked_out_in_binary_are_those_that_decimals_give(numbers, by, places, whole):
+    scale = Scale(by=Decimal(by), places=places, whole=whole)
+    exact = [to_decimal(number) for number in numbers]
+    assert outcome_of(lambda: scale(numbers[0])) == outcome_of(lambda: scale.of(exact[0]))
+    assert outcome_of(lambda: scale.of_sum(numbers)) == outcome_of(lambda: scale.of(sum(exact, Decimal(0))))
+
+
+@pytest.mark.parametrize(("value", "by", "expected"), [(0.285, "100", 29), (1.005, "100", 101), (2.675, "100", 268)])
+def test_a_half_goes_up_as_it_is_written_and_not_as_binary_has_it(value, by, expected):
+    assert Scale(by=Decimal(by), whole=True)(value) == expected
+
+
+# --- rows -----------------------------------------------------------------------------------------------------------
+
+ODD_KEYS = ["a", "b", "'", '"', "\\", "\n", "a' = 1 #", "{x}", "é", "\u2028"]
+
+
+@given(
+    row=st.dictionaries(st.sampled_from(ODD_KEYS), JSON, max_size=6),
+    fields=st.dictionaries(
+        st.sampled_from(ODD_KEYS),
+        st.lists(st.sampled_from([*ODD_KEYS, "a.b", "b.a", "$.a[?@.b=='x']", "$"]), min_size=1, max_size=3),
+        max_size=4,
+    ),
+)
+def test_rows_are_read_as_their_paths_say_whatever_the_names(row, fields):
+    words = {"a": {"x": "ours", "true": "yes"}}
+    told = {name: found for name, paths in fields.items() if (found := first_told(tuple(paths), row)) is not MISSING}
+    if isinstance(told.get("a"), (str, int)):
+        told["a"] = words["a"].get(str(told["a"]).lower(), told["a"])
+    assert json.dumps(row_reader(fields, words)(row)) == json.dumps(told)

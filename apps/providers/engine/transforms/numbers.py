@@ -62,8 +62,8 @@ class Scale(Transform):
     def _near(self, number: float) -> Json:
         """Worked out in binary, which takes a tenth of the time; None where only decimals can tell.
 
-        Below SURE all roundings on the way (of each number, of the factor, of the product) come to less than 2**-9:
-        the whole number that it is nearest to by more than that is the one which decimals would give.
+        Below SURE all roundings on the way (of each number, of the factor, of the product) come to less than 0.01: only
+        a result so close to the middle of two whole numbers could be rounded to the wrong one.
         """
         counted = number * self._factor
         if not counted < SURE:
