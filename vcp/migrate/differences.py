@@ -20,10 +20,6 @@ class Difference(BaseModel):
     made: Any = None
     was: Any = None
 
-    def stored(self) -> dict[str, Any]:
-        """As JSON, without what was not there."""
-        return self.model_dump(exclude_unset=True)
-
 
 def same(one: Any, other: Any) -> bool:
     """Equality of JSON values: 1 and 1.0 are equal, 1 and true are not."""
@@ -54,9 +50,11 @@ def restore(document: Any, found: list[Difference]) -> None:
         place = document
         for part in parents:
             place = _member(place, part)
-        was_made = difference.made if "made" in difference.model_fields_set else _ABSENT
-        if isinstance(place, (dict, list)) and same(_member(place, last), was_made):
+        is_made = "made" in difference.model_fields_set
+        if is_made and same(_member(place, last), difference.made):
             _put(place, last, difference)
+        elif not is_made and isinstance(place, dict) and isinstance(last, str):
+            place.setdefault(last, copy.deepcopy(difference.was))
 
 
 def _member(place: Any, part: str | int) -> Any:
@@ -66,9 +64,8 @@ def _member(place: Any, part: str | int) -> Any:
     return place[part] if is_index else _ABSENT
 
 
-def _put(place: Any, last: str | int, difference: Difference) -> None:
-    if "was" in difference.model_fields_set:
-        if isinstance(place, dict) or _member(place, last) is not _ABSENT:
-            place[last] = copy.deepcopy(difference.was)
-    elif isinstance(place, dict):
-        place.pop(last, None)
+def _put(place: dict[Any, Any] | list[Any], last: Any, difference: Difference) -> None:
+    if "was" not in difference.model_fields_set:
+        del place[last]
+    else:
+        place[last] = copy.deepcopy(difference.was)

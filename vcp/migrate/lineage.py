@@ -45,6 +45,10 @@ def to_lineage(message: dict[str, Any]) -> None:
             capability if isinstance(capability, str) else capability["capability_id"]
             for capability in call["capabilities_invoked"]
         ]
+    # Unknown fields of v0.5 by which the published shape is told.
+    message.pop("call_id", None)
+    if isinstance(payload.get("audit"), dict):
+        del payload["audit"]
     # A checksum covers what v0.3 cannot hold.
     message["audit"].pop("checksum", None)
     message["vcp_version"] = message["audit"]["schema_version"] = "0.3"

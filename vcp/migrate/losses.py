@@ -28,8 +28,7 @@ def note_losses(before: dict[str, Any], after: dict[str, Any], report: Migration
 def _losses(difference: Difference) -> Iterator[tuple[Path, str]]:
     path = tuple(difference.path)
     if path[:2] in _WHOLE:
-        if "made" in difference.model_fields_set or path != path[:2]:
-            yield path[:2], _WHOLE[path[:2]]
+        yield path[:2], _WHOLE[path[:2]]
     elif path[:3] == _CAPABILITIES and isinstance(difference.made, str) and isinstance(difference.was, dict):
         return  # the name is all there was
     elif path[:3] == _CAPABILITIES and len(path) > 3:

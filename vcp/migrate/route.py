@@ -18,48 +18,50 @@ from vcp.migrate.losses import note_losses
 from vcp.migrate.published import from_published
 from vcp.migrate.report import Migration, MigrationReport, Note
 from vcp.migrate.to_published import to_published
+from vcp.migrate.to_v04 import to_v04
 from vcp.migrate.v04 import from_v04
 from vcp.models import VCPMessage, VCPModel
 from vcp.structure import read_json
 from vcp.validate import validate
-from vcp.versions.forms import CURRENT, LINEAGE, PUBLISHED, RELABELLED, Form
+from vcp.versions.forms import COMPLETE, CURRENT, LINEAGE, PUBLISHED, RELABELLED, Form
 from vcp.versions.reading import shape_of_form
 
 # Only whether a consent has expired depends on the time, and that hinders no migration.
 _ANY_TIME: Final = datetime.min.replace(tzinfo=UTC)
 _REFUSING_CONSENTS: Final = ("denied", "revoked")
-_TARGETS: Final = {"0.5": (None, "current"), "0.3": (None, "published", "lineage")}
+_TARGETS: Final = {"0.5": (None, "current"), "0.4": (None,), "0.3": (None, "published", "lineage")}
 
 
 def migrate(
     message: str | bytes | dict[str, Any] | VCPModel, to: str = "0.5", shape: str | None = None, *, force: bool = False
 ) -> Migration:
-    """A message of any supported version as one of version `to`, `0.5` or `0.3`.
+    """A message of any supported version as one of version `to`.
 
-    For 0.3 `shape` is `lineage` or `published`; without it published when the message has a carry-over of that shape,
-    else lineage. `force` also gives out a message without the consent that was denied or revoked, which v0.3 cannot
-    tell. Raises MigrationError (VCP_E003) when the message is not valid in its own version, or cannot become another;
-    that v0.4 lacks provenance or consent is only a warning, and so is what consent forbids.
+    `to` is `0.5`, `0.3`, or `0.4` (made of published v0.3 only, for tests). For 0.3 `shape` is `lineage` or
+    `published`; without it published when the message has a carry-over of that shape, else lineage. `force` also gives
+    out a message without the consent that was denied or revoked, which v0.3 cannot tell.
+
+    Raises MigrationError (VCP_E003) when the message is not valid in its own version, or cannot become another; that
+    v0.4 lacks provenance or consent is only a warning, and so is what consent forbids.
     """
     if shape not in _TARGETS.get(to, ()):
         raise MigrationError("cannot migrate to this version and shape; possible: 0.5, 0.3 published, 0.3 lineage")
     report = MigrationReport()
     content = _content(message)
     source = _checked(content, "the message is not valid", report)
-    target = CURRENT if to == "0.5" else _older_target(content, source, shape)
+    # Only now: what is valid is not nested too deeply to be copied.
+    content = copy.deepcopy(content)
+    target = _target(content, source, to, shape)
     result = content if source == target else _moved(content, source, target, force, report)
-    if _checked(result, "the result would not be valid", report if source != target else MigrationReport()) != target:
-        raise MigrationError("the result would not have the form asked for")
     return Migration(result, report, source, target)
 
 
 def _content(message: Any) -> Any:
-    """A copy that shares nothing with what was given."""
     try:
         content = read_json(message) if isinstance(message, (str, bytes)) else message
     except SchemaError as error:
         raise MigrationError(error.message, error.field_path, error.errors) from None
-    return content.model_dump(mode="json") if isinstance(content, VCPModel) else copy.deepcopy(content)
+    return content.model_dump(mode="json") if isinstance(content, VCPModel) else content
 
 
 def _checked(content: Any, problem: str, report: MigrationReport) -> Form:
@@ -80,7 +82,15 @@ def _is_tolerated(error: ErrorObject) -> bool:
     return error.context["rule"] in ("V2", "C1", "C3")
 
 
-def _older_target(content: dict[str, Any], source: Form, shape: str | None) -> Form:
+def _target(content: dict[str, Any], source: Form, to: str, shape: str | None) -> Form:
+    if to == "0.5":
+        return CURRENT
+    if to == source.version == "0.4":
+        return source
+    if to == "0.4":
+        if source != PUBLISHED:
+            raise MigrationError("v0.4 is deprecated and made of published v0.3 only, for tests")
+        return COMPLETE
     if shape is not None:
         return PUBLISHED if shape == "published" else LINEAGE
     if source.version == "0.3":
@@ -89,13 +99,19 @@ def _older_target(content: dict[str, Any], source: Form, shape: str | None) -> F
 
 
 def _moved(content: dict[str, Any], source: Form, target: Form, force: bool, report: MigrationReport) -> dict[str, Any]:
+    if target == COMPLETE:
+        to_v04(content, report)
+        _checked(content, "the result would not be valid", report)
+        return content
     try:
         message = upgraded(content, source, report)
-        return message if target == CURRENT else _downgraded(message, target, force, report)
+        if target != CURRENT:
+            return _downgraded(message, target, force, report)
     except SchemaError as error:
-        raise MigrationError(
-            f"the result would not be valid: {error.message}", error.field_path, error.errors
-        ) from None
+        text = f"the result would not be valid: {error.message}"
+        raise MigrationError(text, error.field_path, error.errors) from None
+    _checked(message, "the result would not be valid", report)
+    return message
 
 
 def upgraded(content: dict[str, Any], source: Form, report: MigrationReport) -> dict[str, Any]:

@@ -5,11 +5,11 @@ What v0.3 cannot hold is left out; `route.py` finds out what that was.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
-from uuid import NAMESPACE_OID, uuid5
 
 from pydantic import ValidationError
 
@@ -87,7 +87,14 @@ def _call_id(call: dict[str, Any], report: MigrationReport) -> str:
     if is_uuid(call_id):
         return call_id
     report.made_up((*_PAYLOAD, "call", "call_id"), "the call's id is no UUID; one was derived from provider and id")
-    return str(uuid5(NAMESPACE_OID, f"{call['provider']}:{call_id}"))
+    return _derived_uuid(f"{call['provider']}:{call_id}")
+
+
+def _derived_uuid(name: str) -> str:
+    """A UUID of version 8 (RFC 9562): the first bits of the name's SHA-256."""
+    digits = hashlib.sha256(name.encode()).hexdigest()
+    variant = "89ab"[int(digits[16], 16) % 4]
+    return f"{digits[:8]}-{digits[8:12]}-8{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
 def _end_time(call: dict[str, Any], report: MigrationReport) -> str:

@@ -138,7 +138,7 @@ class _Upgrade:
     def _outcomes(self) -> dict[str, Any]:
         old = self.old["outcomes"]
         outcomes = self._kept_at("outcomes")
-        outcomes["perceived"] = [self._words(entry) for entry in old.get("perceived", [])]
+        outcomes["perceived"] = [_words(entry) for entry in old.get("perceived", [])]
         if old.get("perceived"):
             self.carry["perceived"] = old["perceived"]
         outcomes["objective"] = self._objective()
@@ -155,15 +155,6 @@ class _Upgrade:
         """The entries that are written as published v0.3 writes them; v0.4 takes any object."""
         found = [_perceived(entry) for entry in self.old["outcomes"].get("perceived", [])]
         return [entry for entry in found if entry is not None]
-
-    def _words(self, entry: dict[str, Any]) -> str:
-        judged = _perceived(entry)
-        if judged is not None:
-            return made.perceived_words(judged)
-        try:
-            return jcs(entry).decode()
-        except OverflowError:  # an integer beyond any double
-            return "an entry of v0.4 that cannot be written as canonical JSON"
 
     def _objective(self) -> dict[str, Any]:
         old = self.old["outcomes"]["objective"]
@@ -299,3 +290,8 @@ def _perceived(entry: dict[str, Any]) -> PerceivedOutcome | None:
         return PerceivedOutcome.model_validate(entry)
     except ValidationError:
         return None
+
+
+def _words(entry: dict[str, Any]) -> str:
+    judged = _perceived(entry)
+    return jcs(entry).decode() if judged is None else made.perceived_words(judged)

@@ -91,5 +91,5 @@ def _record(place: Shape) -> Strategy:
         optional={name: values(field) | st.none() for name, field in place.fields.items() if name not in required},
     )
     foreign = st.sampled_from([name for name in _FOREIGN if place.wire_name(name) not in place.fields])
-    unknown = st.just({}) | st.dictionaries(foreign | names, free, max_size=1)
+    unknown: Strategy = st.just({}) | st.dictionaries(foreign | names, free, max_size=1)
     return st.builds(lambda extra, fields: {**extra, **fields}, unknown, known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from typing import Any
+from uuid import RFC_4122, UUID
 
 import pytest
 
@@ -74,6 +75,7 @@ DRIVERS = [
     {"type": "c", "weight": 1, "note": "two"},
 ]
 
+TOLD_ATTRIBUTION = {"roles": {}, "kpis": {"conversion": True}}
 UPGRADED: list[tuple[dict[str, Any], str, Any]] = [
     (published(), "vcp_version", "0.5"),
     (published(), "call_id", None),
@@ -124,6 +126,8 @@ UPGRADED: list[tuple[dict[str, Any], str, Any]] = [
     (changed(published(), f"{GAP}.gap_score", 2.5), f"{GAP}.gap_score", 1.0),
     (changed(published(), f"{GAP}.gap_score", 2.5), f"{V03}.gap_score", 2.5),
     (published(), f"{OUTCOMES}.model_outcome_attribution", {"roles": {}, "kpis": {}}),
+    (changed(published(), f"{OUTCOMES}.model_outcome_attribution", TOLD_ATTRIBUTION),
+     f"{OUTCOMES}.model_outcome_attribution", TOLD_ATTRIBUTION),
     (published(), "vcp_payload.model_selection", {
         "policy_id": "retell_default", "resolved_at": "2025-10-10T19:42:10.000Z", "roles": {},
     }),
@@ -288,10 +292,19 @@ def test_an_upgrade_warns_of_what_is_not_as_it_should_be():
     assert noted(denied) == ["consent.recording_consent", "consent.status"]
 
 
-def test_what_no_double_can_hold_is_not_written_as_words():
-    message = changed(v04(), f"{OUTCOMES}.perceived", [{"n": 10**400}])
-    assert vcp.validate(message, now=NOW).errors
-    with pytest.raises(vcp.MigrationError):
+def test_what_consent_forbids_is_told_once_and_does_not_hinder():
+    message = changed(changed(unsummed(), "vcp_version", "0.4"), "vcp_payload.consent.status", "denied")
+    assert noted(vcp.migrate(message).report.warnings) == ["consent.status"]
+
+
+@pytest.mark.parametrize("message", [published(), v04()])
+def test_what_lies_too_deep_for_the_carry_over_is_refused(message):
+    deep: Any = {}
+    for _ in range(97):
+        deep = {"a": deep}
+    message = changed(message, f"{CALL}.purpose_contract.deep", deep)
+    assert vcp.validate(message, now=NOW).ok
+    with pytest.raises(vcp.MigrationError, match="the result would not be valid: nested too deeply"):
         vcp.migrate(message)
 
 
@@ -342,7 +355,14 @@ def test_a_filtered_call_that_was_judged_since_is_no_longer_filtered():
 
 @pytest.mark.parametrize(
     ("part", "content"),
-    [("shape", "other"), ("drivers", [1]), ("perceived", [2]), ("differences", [{"path": ["a", "b"], "was": 1}])],
+    [
+        ("shape", "other"),
+        ("drivers", [1]),
+        ("perceived", [2]),
+        ("differences", [{"path": ["a", "b"], "was": 1}]),
+        ("differences", [{"path": ["vcp_payload", "outcomes", "perceived", 7], "was": 1}]),
+        ("differences", [{"path": ["vcp_payload", "outcomes", "perceived", 7], "made": 1}]),
+    ],
 )
 def test_what_a_broken_carry_over_cannot_give_back_is_mapped_by_the_tables(part, content):
     broken = changed(vcp.migrate(published()).message, f"{V03}.{part}", content)
@@ -385,6 +405,14 @@ def test_a_downgrade_to_lineage_loses_only_what_that_shape_cannot_hold():
     assert value(result.message, "audit.schema_version") == "0.3"
 
 
+def test_a_field_by_which_the_published_shape_is_told_does_not_go_to_lineage():
+    odd = changed(changed(unsummed(), "call_id", "c"), "vcp_payload.audit", {"a": 1})
+    result = vcp.migrate(odd, "0.3", "lineage")
+    assert {"$.call_id", "audit"} <= set(noted(result.report.lost))
+    kept = vcp.migrate(changed(unsummed(), "vcp_payload.audit", "done"), "0.3", "lineage")
+    assert kept.message["vcp_payload"]["audit"] == "done"
+
+
 def test_what_published_v03_needs_and_the_message_lacks_is_made_up_and_named():
     bare = vcp.VCPMessage.from_dict(whole()).to_dict()
     del bare["audit"]["checksum"], bare["audit"]["processed_at"]
@@ -424,6 +452,7 @@ def test_the_same_call_gets_the_same_uuid_and_another_provider_another():
         for provider in ("retell", "retell", "vapi")
     ]
     assert ids[0] == ids[1] != ids[2]
+    assert [(UUID(one).version, UUID(one).variant) for one in ids] == [(8, RFC_4122)] * 3
 
 
 def test_an_upgraded_message_can_take_the_other_shape_and_still_find_back():
@@ -436,7 +465,13 @@ def test_an_upgraded_message_can_take_the_other_shape_and_still_find_back():
 
 @pytest.mark.parametrize(
     ("message", "to", "shape"),
-    [(whole(), "0.5", None), (published(), "0.3", None), (lineage(), "0.3", "lineage"), (lineage(), "0.3", None)],
+    [
+        (whole(), "0.5", None),
+        (published(), "0.3", None),
+        (v04(), "0.4", None),
+        (lineage(), "0.3", "lineage"),
+        (lineage(), "0.3", None),
+    ],
 )
 def test_a_message_of_the_form_asked_for_stays_as_it_is(message, to, shape):
     result = vcp.migrate(message, to, shape)
@@ -447,7 +482,7 @@ def test_a_message_of_the_form_asked_for_stays_as_it_is(message, to, shape):
 
 def test_a_checksum_is_made_anew_for_what_the_upgrade_changed():
     message = lineage()
-    message["audit"]["checksum"] = vcp.checksum(vcp.read(message))  # type: ignore[arg-type]
+    message["audit"]["checksum"] = vcp.checksum(vcp.read(message))
     upgraded = vcp.migrate(message).message
     assert upgraded["audit"]["checksum"] == vcp.checksum(upgraded)
     assert "checksum" not in vcp.migrate(upgraded, "0.3").message["audit"]
@@ -479,6 +514,28 @@ def test_a_migration_as_json():
         "path": "$.vcp_payload.model_selection",
         "reason": "the message names no models",
     }
+
+
+@pytest.mark.parametrize("name", [name for name in vcp.examples.names() if name.startswith("v03_")])
+def test_published_v03_can_be_filled_up_to_v04(name):
+    message = vcp.examples.load(name)
+    if name == "v03_lineage":
+        with pytest.raises(vcp.MigrationError, match="made of published"):
+            vcp.migrate(message, "0.4")
+        return
+    result = vcp.migrate(message, "0.4")
+    assert result.target == vcp.detect(result.message) == ("0.4", "complete")
+    assert vcp.validate(result.message, now=NOW).ok
+    assert value(result.message, "vcp_payload.provenance.captured_by") == "vcp_upgrade_utility"
+    assert value(vcp.migrate(result.message).message, "vcp_payload.consent.status") == "pending"
+
+
+def test_what_v04_cannot_hold_is_named():
+    wide = changed(changed(published(), f"{GAP}.gap_score", 2), "vcp_payload.custom.provider_specific", {})
+    result = vcp.migrate(wide, "0.4")
+    assert noted(result.report.lost) == ["outcomes.perception_gap.drivers", "outcomes.perception_gap.gap_score"]
+    assert value(result.message, f"{GAP}.drivers") == ["clarity"]
+    assert value(result.message, f"{CALL}.channel") is None
 
 
 # --- refusals
@@ -515,8 +572,23 @@ def test_what_is_not_valid_is_refused_and_the_place_named(message, path):
         assert refused.value.context["errors"][0]["field_path"] == path
 
 
+@pytest.mark.parametrize("name", ["v03_full_mode", "v03_lineage", "v04_complete", "v05_whole"])
+@pytest.mark.parametrize("place", ["extra", "vcp_payload.custom.provider_specific.retell", f"{OUTCOMES}.perceived.0"])
+def test_the_deepest_nesting_is_refused_and_not_an_exception(name, place):
+    deep: Any = {}
+    for _ in range(5000):
+        deep = {"a": [deep]}
+    message = changed(vcp.examples.load(name), place, 0)
+    parents, last = place.rpartition(".")[::2]
+    parent = value(message, parents) if parents else message
+    parent[int(last) if last.isdigit() else last] = deep
+    assert vcp.validate(message, now=NOW).errors
+    with pytest.raises(vcp.MigrationError):
+        vcp.migrate(message)
+
+
 @pytest.mark.parametrize(
-    ("to", "shape"), [("0.4", None), ("0.6", None), ("0.5", "lineage"), ("0.3", "other"), ("", None)]
+    ("to", "shape"), [("0.4", "complete"), ("0.6", None), ("0.5", "lineage"), ("0.3", "other"), ("", None)]
 )
 def test_a_target_that_does_not_exist_is_refused_with_those_that_do(to, shape):
     with pytest.raises(vcp.MigrationError, match=r"possible: 0\.5, 0\.3 published, 0\.3 lineage"):

@@ -9,6 +9,7 @@ import pytest
 import vcp
 from vcp.errors import SchemaError
 from vcp.tests.samples import NOW, changed, without
+from vcp.versions.rules import is_uuid
 from vcp.versions.v03 import LineageMessage, PublishedMessage
 from vcp.versions.v04 import MessageV04
 
@@ -187,9 +188,23 @@ def test_an_id_that_is_no_uuid_is_v3_and_told_once():
     assert findings(message) == [("V3", "$.call_id")]
 
 
+@pytest.mark.parametrize(
+    ("call_id", "is_one"),
+    [
+        ("CB50709F-8369-5DD9-AEB9-BEFE9354F25C", True),
+        ("cb50709f83695dd9aeb9befe9354f25c", True),
+        ("cb50709f-83695dd9-aeb9-befe9354f25c", False),
+        ("cb50709f-8369-5dd9-aeb9-befe9354f25", False),
+        ("gb50709f-8369-5dd9-aeb9-befe9354f25c", False),
+    ],
+)
+def test_what_counts_as_a_uuid(call_id, is_one):
+    assert is_uuid(call_id) is is_one
+
+
 def test_a_lineage_checksum_is_right_when_it_is_that_of_its_own_fields():
     message = lineage()
-    summed = changed(message, "audit.checksum", vcp.checksum(vcp.read(message)))  # type: ignore[arg-type]
+    summed = changed(message, "audit.checksum", vcp.checksum(vcp.read(message)))
     assert findings(summed) == []
 
 

@@ -5,10 +5,10 @@ V4 is told by the type of published v0.3's timestamps. Levels and codes are in `
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
-from uuid import UUID
 
 from vcp.findings import Finding
 from vcp.models import VCPMessage
@@ -24,6 +24,7 @@ _AUDIT: Path = (*_PAYLOAD, "audit")
 _ARTIFACTS: Path = (*_PAYLOAD, "artifacts")
 _CONSENT: Path = (*_PAYLOAD, "consent")
 _REFERENCES: Final = ("recording_url", "transcript_url", "provider_raw_payload_ref")
+_UUID: Final = re.compile(r"(?i)[0-9a-f]{8}(-?)[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{12}")
 _MAX_START_AHEAD: Final = timedelta(hours=24)
 
 
@@ -71,11 +72,7 @@ def _wrapper_id_is_the_calls(message: PublishedMessage) -> Iterator[Finding]:
 
 def is_uuid(text: str) -> bool:
     """Whether published v0.3 would take this call id."""
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
+    return _UUID.fullmatch(text) is not None
 
 
 def _wrapped_findings(message: WrappedMessage, now: datetime) -> Iterator[Finding]:
