@@ -68,7 +68,7 @@ def _options(form: type[serializers.Serializer[Any]], request: Request) -> dict[
     asked = form(data=request.query_params)
     unknown = set(request.query_params) - {*asked.fields, api_settings.URL_FORMAT_OVERRIDE}
     if unknown:
-        raise ValidationError({name: "there is no such option" for name in sorted(unknown)}, code="invalid")
+        raise ValidationError(dict.fromkeys(sorted(unknown), "there is no such option"), code="invalid")
     asked.is_valid(raise_exception=True)
     return asked.validated_data  # type: ignore[no-any-return]
 

@@ -123,7 +123,7 @@ def without_a_payload(message):
     [
         (without_intent, "VCP_E003", "$.vcp_payload.call.purpose_contract", "not valid: required field is missing"),
         (with_a_wrong_type, "VCP_E003", "$.vcp_payload.call.duration_sec", "not valid: value has the wrong type"),
-        (with_two_ids, "VCP_E003", "$.vcp_payload.call.call_id", "not valid: "),
+        (with_two_ids, "VCP_E003", "$.call_id", "not valid: "),
         (of_the_future, "VCP_E001", "$.vcp_version", "unknown version; supported: 0.3, 0.4, 0.5"),
         (without_a_payload, "VCP_E001", "$.vcp_payload", "neither the published nor the lineage shape"),
     ],
