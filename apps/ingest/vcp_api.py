@@ -121,7 +121,9 @@ class MigrateOptions(serializers.Serializer[Any]):
 
 class MigrateResponse(serializers.Serializer[Any]):
     message = serializers.DictField()
-    source = serializers.DictField(help_text="`version` and `shape` of what was sent.")
+    source = serializers.DictField(  # type: ignore[assignment]  # a field of that name, as in the library
+        help_text="`version` and `shape` of what was sent."
+    )
     target = serializers.DictField(help_text="`version` and `shape` of the message.")
     report = serializers.DictField(help_text="`synthesized`, `lost`, `warnings`: each a list of `path` and `reason`.")
 

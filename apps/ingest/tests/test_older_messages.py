@@ -50,7 +50,7 @@ def test_the_original_and_the_report_of_the_upgrade_stay_with_the_delivery(arriv
     arrive(older(), provider="vcp")
     drain()
     event = InboundEvent.objects.get()
-    assert json.loads(event.body) == older()
+    assert json.loads(bytes(event.body)) == older()
     [migration] = event.report["migrations"]
     assert migration["source"] == {"version": "0.3", "shape": "published"}
     assert migration["target"] == {"version": "0.5", "shape": "current"}
