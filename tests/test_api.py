@@ -891,6 +891,12 @@ def test_a_payload_is_tried_and_nothing_is_stored(api, providers):
     assert not DailyProviderStats.objects.exists()
 
 
+def test_a_trial_of_an_older_message_tells_its_upgrade(api, providers):
+    told = post(api, "/api/webhook-test", {"provider": "vcp", "payload": catalog.samples("vcp")["message_v03"]}).json()
+    assert (told["success"], told["message"]["vcp_version"]) == (True, "0.5")
+    assert told["report"]["migrations"][0]["source"] == {"version": "0.3", "shape": "published"}
+
+
 def test_a_payload_may_be_given_as_text_and_as_of_a_time(api, providers):
     sample = json.dumps(catalog.samples("retell")["call_ended.outbound_no_answer"])
     asked = {"provider": "retell", "payload": sample, "event_time": "2026-03-16T20:00:00+02:00"}
@@ -1179,4 +1185,5 @@ def test_the_page_to_try_the_api_loads_nothing_from_elsewhere(api):
 def test_the_root_leads_everywhere(api):
     for name, address in api.get("/api/").json().items():
         status = api.get(address, headers={"accept": "*/*"}).status_code
-        assert status == (405 if name in ("token", "webhook-test", "webhook-signature-test") else 200)
+        posted = name.startswith("vcp-") or name in ("token", "webhook-test", "webhook-signature-test")
+        assert status == (405 if posted else 200)

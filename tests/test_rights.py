@@ -20,7 +20,7 @@ from apps.ingest.models import Artifact, CallKey, InboundEvent, Message, Refused
 from apps.providers import publishing
 from apps.providers.access import HoldsRight, right_of
 from apps.providers.models import Endpoint, MappingVersion, Price, Provider, Secret
-from tests.calls import CALL_ID, ENDED, EVENTS, TRANSFER, sample
+from tests.calls import CALL_ID, ENDED, EVENTS, TRANSFER, ready_made, sample
 from voicelens import api as front
 from voicelens.groups import GROUPS, ensure_groups, rights_of
 from voicelens.schedule import ensure_schedule
@@ -382,6 +382,10 @@ TRIALS: list[tuple[str, str, dict[str, Any]]] = [
     ("/api/webhook-test", "providers.view_mappingversion", {"provider": "retell", "payload": sample(ENDED)}),
     ("/api/webhook-signature-test", "providers.view_endpoint",
      {"provider": "retell", "payload": "{}", "signature": "v=1,d=00"}),
+    ("/api/vcp/validate", "providers.view_provider", {}),
+    ("/api/vcp/migrate", "providers.view_provider", ready_made()),
+    ("/api/vcp/checksum", "providers.view_provider", ready_made()),
+    ("/api/vcp/export?to=vcon", "providers.view_provider", ready_made()),
 ]  # fmt: skip
 
 

@@ -27,11 +27,11 @@ from rest_framework.views import exception_handler as default_exception_handler
 
 from apps.analytics.api import DailyNumbers
 from apps.ingest import api as ingest
-from apps.ingest import trial_api
+from apps.ingest import trial_api, vcp_api
 from apps.ingest.views import address_of, trace_id_of
 from apps.providers.api import ProviderDetail, ProviderList
 from apps.providers.matrix import ComparisonMatrix
-from apps.providers.wire import JSONBody, error_answers
+from apps.providers.wire import JSONBody, MessageRefused, error_answers
 from vcp.errors import FIELD_TYPE_MISMATCH, REQUIRED_FIELD_MISSING, ErrorObject
 from vcp.findings import jsonpath
 from vcp.scalars import Path
@@ -63,7 +63,10 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> Response
         exception = Http404(NOTHING_HERE)  # Django's own words name the model
     response = default_exception_handler(exception, context)
     if response is not None:
-        errors = [_error(path, detail, response.status_code) for path, detail in _walk(response.data)]
+        if isinstance(exception, MessageRefused):
+            errors = exception.errors
+        else:
+            errors = [_error(path, detail, response.status_code) for path, detail in _walk(response.data)]
         response.data = _error_object(errors, context["request"])
     return response
 
@@ -93,7 +96,7 @@ def _error(path: Path, detail: ErrorDetail, status: int) -> ErrorObject:
 def _error_object(errors: list[ErrorObject], request: Request | HttpRequest) -> dict[str, Any]:
     first = errors[0].to_dict()
     several = {"errors": [error.to_dict() for error in errors]} if len(errors) > 1 else {}
-    return {**first, "context": {"trace_id": trace_id_of(request), **several}}
+    return {**first, "context": {**first["context"], **several, "trace_id": trace_id_of(request)}}
 
 
 def _plain_error(request: HttpRequest, status: int, message: str) -> JsonResponse:
@@ -178,7 +181,7 @@ class Root(APIView):
 
     NAMES = (
         "messages", "deliveries", "providers", "comparison-matrix", "analytics-daily", "webhook-test",
-        "webhook-signature-test",
+        "webhook-signature-test", "vcp-validate", "vcp-migrate", "vcp-checksum", "vcp-export",
     )  # fmt: skip
 
     @extend_schema(exclude=True)
@@ -203,6 +206,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("webhook-test", trial_api.WebhookTest.as_view(), name="webhook-test"),
     path("webhook-signature-test", trial_api.SignatureTest.as_view(), name="webhook-signature-test"),
     path("vcp-example/<slug:slug>", trial_api.VCPExample.as_view(), name="vcp-example"),
+    path("vcp/validate", vcp_api.Validate.as_view(), name="vcp-validate"),
+    path("vcp/migrate", vcp_api.Migrate.as_view(), name="vcp-migrate"),
+    path("vcp/checksum", vcp_api.Checksum.as_view(), name="vcp-checksum"),
+    path("vcp/export", vcp_api.Export.as_view(), name="vcp-export"),
     path("webhook/<str:provider_slug>", ingest.Webhook.as_view()),
     path("webhook/<str:provider_slug>/<str:endpoint_slug>", ingest.EndpointWebhook.as_view()),
     # The description is no secret: whoever wants to write a client may read it before they have a login.

@@ -106,7 +106,12 @@ class DeliveryOfCallSerializer(serializers.ModelSerializer[InboundEvent]):
             "delivery_id", "event", "kind", "state", "received_at", "occurred_at", "mapping_version", "report", "error",
         )  # fmt: skip
         read_only_fields = fields
-        extra_kwargs = {"report": {"help_text": "How the rules fared: defaulted, failed, unseen words, warnings."}}
+        extra_kwargs = {
+            "report": {
+                "help_text": "How the rules fared: defaulted, failed, unseen words, warnings; "
+                "`migrations`, what a ready-made message of 0.3 or 0.4 was and what its upgrade made up and lost."
+            }
+        }
 
     @extend_schema_field(ErrorSerializer(allow_null=True))
     def get_error(self, row: InboundEvent) -> dict[str, Any] | None:

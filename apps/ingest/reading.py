@@ -15,7 +15,6 @@ from apps.providers.engine.paths import to_jsonpath
 from apps.providers.engine.payload import parse
 from apps.providers.engine.spec import ARTIFACT_TARGETS, FILE_TARGETS
 from vcp import validate
-from vcp.versions.forms import CURRENT
 
 MAX_PROVIDER = 50
 
@@ -108,13 +107,9 @@ def _derive_call_id(reading: Reading, row: InboundEvent) -> None:
 
 
 def _take_ready_made(reading: Reading, row: InboundEvent) -> None:
-    """A ready-made message is checked as a whole and keeps its own provider."""
+    """A ready-made message, upgraded where it was older, is checked as a whole and keeps its own provider."""
     assert reading.fragment is not None  # noqa: S101 - apply() gives one for each mapped event
     report = validate(reading.fragment.message or {}, now=row.received_at)
-    if report.ok and report.form != CURRENT:
-        reading.fragment = None
-        reading.failure = Failure("VCP_E001", "only messages of version 0.5 are taken here", "$.vcp_version")
-        return
     if report.message is None or report.errors:
         error = report.errors[0]
         reading.fragment = None
@@ -168,7 +163,7 @@ def _names(reading: Reading) -> tuple[str, ...]:
 
 def stored_report(report: Report) -> dict[str, Any]:
     """The report as kept with the event. Used rules are in the fragment, missing ones follow from both."""
-    names = ("defaulted", "failed", "unseen", "warnings")
+    names = ("defaulted", "failed", "unseen", "warnings", "migrations")
     return {name: list(kept) for name in names if (kept := getattr(report, name))}
 
 

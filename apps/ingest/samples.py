@@ -16,13 +16,18 @@ from apps.providers.engine.paths import MISSING, compile_path
 from apps.providers.engine.transforms import MS_FROM, Epoch, IsoTime, MailTime, to_iso
 
 TIME_TRANSFORMS = ("epoch", "iso_time", "mail_time")
-# Where a ready-made message has its times.
+# Where a ready-made message of any version has its times.
 MESSAGE_TIMES = (
     "vcp_payload.call.start_time",
     "vcp_payload.call.end_time",
     "vcp_payload.call.capabilities_invoked[*].invoked_at",
     "vcp_payload.model_selection.resolved_at",
+    "vcp_payload.outcomes.perceived[*].at",
     "vcp_payload.provenance.created_at",
+    "vcp_payload.provenance.captured_at",
+    "vcp_payload.consent.consent_timestamp",
+    "vcp_payload.audit.received_at",
+    "vcp_payload.audit.normalized_at",
     "audit.received_at",
 )
 

@@ -201,6 +201,7 @@ def merge_reports(trial: Trial, mapping: Mapping) -> dict[str, Any]:
         "failed": [],
         "unseen": [],
         "warnings": [],
+        "migrations": [],
     }
     reports = [result.reading.report for result in trial.cases]
     reports += [trial.folded.report] if trial.folded is not None else []

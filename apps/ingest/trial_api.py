@@ -64,7 +64,9 @@ class WebhookTestResponse(serializers.Serializer[Any]):
     message = serializers.DictField(allow_null=True, help_text="The VCP message of this payload alone.")
     transformation_time_ms = serializers.FloatField()
     validation = ValidationReport()
-    report = serializers.DictField(help_text="How the rules fared: used, defaulted, missing, failed, unseen, warnings.")
+    report = serializers.DictField(
+        help_text="How the rules fared: used, defaulted, missing, failed, unseen, warnings, migrations."
+    )
 
 
 class WebhookTest(APIView):

@@ -5,6 +5,7 @@ Errors are raised here and in the apps as DRF's exceptions; `voicelens.api` turn
 
 import base64
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import IO, Any
 
@@ -23,7 +24,7 @@ from rest_framework.utils.urls import replace_query_param
 
 from apps.providers.engine import payload
 from apps.providers.engine.errors import PayloadError
-from vcp.errors import PROVIDER_MAPPING_FAILED
+from vcp.errors import PROVIDER_MAPPING_FAILED, ErrorObject
 
 PAGE_SIZE = 50
 MAX_PAGE_SIZE = 500
@@ -44,20 +45,35 @@ class JSONBody(BaseParser):
     media_type = "application/json"
 
     def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Any = None) -> Any:
-        limit_bytes = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         try:
-            body = stream.read(limit_bytes + 1)
-        except UnreadablePostError as error:
-            raise ParseError("the body could not be read to its end") from error
-        if len(body) > limit_bytes:
-            raise BodyTooLarge
-        try:
-            return payload.parse(body)
+            return payload.parse(bounded_body(stream))
         except PayloadError as error:
             raise ParseError(str(error)) from error
 
 
+def bounded_body(stream: IO[Any]) -> bytes:
+    """The whole body. Raises BodyTooLarge, or ParseError when the sender broke off."""
+    limit_bytes = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    try:
+        body: bytes = stream.read(limit_bytes + 1)
+    except UnreadablePostError as error:
+        raise ParseError("the body could not be read to its end") from error
+    if len(body) > limit_bytes:
+        raise BodyTooLarge
+    return body
+
+
 # --- errors -------------------------------------------------------------------------------------------------
+
+
+class MessageRefused(APIException):
+    """A message that was sent along cannot be used; `errors` are the findings of the protocol, never none."""
+
+    status_code = 400
+
+    def __init__(self, errors: Sequence[ErrorObject]) -> None:
+        super().__init__(errors[0].message, errors[0].code)
+        self.errors = list(errors)
 
 
 def unknown_provider() -> NotFound:

@@ -64,6 +64,19 @@ def read(message: str | bytes | dict[str, Any]) -> Message:
         raise SchemaError([finding.to_error() for finding in found]) from None
 
 
+def read_current(message: str | bytes | dict[str, Any]) -> VCPMessage:
+    """The message of JSON text or parsed JSON in the models of v0.5, for what only that version has.
+
+    Raises SchemaError when it cannot be read, or is of an older version and has to be upgraded first.
+    """
+    content = read_json(message) if isinstance(message, (str, bytes)) else message
+    form = detect(content)
+    if form in OLDER_FORMS:
+        text = f"this is version {form.version}; upgrade it to 0.5 first"
+        raise SchemaError([Finding("S3", ("vcp_version",), text, "0.5").to_error()])
+    return VCPMessage.from_dict(content)
+
+
 def older_findings(content: Any, form: OlderForm, now: datetime) -> list[Finding]:
     """Everything wrong or odd about a message of an older form, in document order."""
     lenient = lenient_readings(content, form.shape)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from apps.ingest.samples import fresh_calls
 from apps.providers import catalog
 from apps.providers.engine.mapping import Mapping
+from vcp import validate
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 NO_ANSWER = "call_initiation_failure.outbound_no_answer_twilio"
@@ -42,3 +43,12 @@ def test_no_time_of_a_fresh_call_lies_ahead_not_even_within_its_batches():
     told = [event["received_at"] for events in batches for event in events or () if "received_at" in event]
     assert len(told) > 50
     assert max(datetime.fromisoformat(moment) for moment in told) < NOW
+
+
+def test_fresh_ready_made_messages_of_every_version_stay_valid_and_are_of_now():
+    mapping = Mapping(catalog.load("vcp").mapping)
+    bodies = [body for call in fresh_calls("vcp", mapping, NOW, "abcd1234") for body in call.bodies]
+    reports = [validate(body, now=NOW) for body in bodies]
+    assert {report.form.version for report in reports} == {"0.3", "0.4", "0.5"}
+    assert [report.errors for report in reports] == [[]] * len(bodies)
+    assert not [body for body in bodies if b"2026-03" in body]

@@ -21,6 +21,7 @@ from apps.providers.engine.identity import Reader
 from apps.providers.engine.identity import call_id_of as call_id_of
 from apps.providers.engine.leftovers import Leftovers
 from apps.providers.engine.paths import MISSING, compile_path, to_jsonpath
+from apps.providers.engine.ready_made import upgraded
 from apps.providers.engine.redact import compile_patterns
 from apps.providers.engine.rules import BELOW as BELOW
 from apps.providers.engine.rules import DEFAULT as DEFAULT
@@ -88,6 +89,8 @@ class Report:
     failed: list[dict[str, Json]] = field(default_factory=list)
     unseen: list[dict[str, Json]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    # Of a ready-made message of an older version, one: what it was, and what its upgrade made up and lost.
+    migrations: list[dict[str, Json]] = field(default_factory=list)
 
 
 class Mapping:
@@ -169,7 +172,8 @@ class Mapping:
         payload = self._reader.under_new_names(payload)
         identity = identity or self._reader.identify(payload)
         if self.spec.format == "vcp":
-            return identity, Fragment(message=payload), Report()
+            message, migrations = upgraded(payload)
+            return identity, Fragment(message=message), Report(migrations=migrations)
         plan = self._plan(identity.event)
         values = plan.sources.read(payload)
         self._check_required(identity, plan, values)

@@ -14,7 +14,7 @@ from apps.providers.engine.fold import fold
 from apps.providers.engine.mapping import DEFAULT, DERIVED, OBSERVED, Fragment, Mapping
 from apps.providers.engine.spec import MappingSpec
 from apps.providers.engine.tests.specs import EVENTS, READ, RECEIVED_AT, START, START_MS, context, event, mapping
-from vcp import validate
+from vcp import examples, migrate, validate
 
 CHANNEL = {"source": "call.kind", "target": "call.channel", "transform": "words", "args": {"exact": {"tel": "phone"}}}
 
@@ -320,6 +320,27 @@ def test_a_ready_made_message_is_taken_whole():
     _, fragment, report = made.apply(payload)
     assert fragment.message == payload
     assert report.used == []
+
+
+def ready_made_of(version):
+    made = Mapping(MappingSpec.model_validate({"format": "vcp", "read": {"event": "type"}, "events": EVENTS}))
+    return made.apply({"vcp_version": version, "vcp_payload": {}})
+
+
+@pytest.mark.parametrize(("version", "code"), [("0.3", "VCP_E003"), ("0.4", "VCP_E003"), ("0.9", "VCP_E001")])
+def test_an_older_ready_made_message_that_cannot_be_upgraded_is_refused_with_its_place(version, code):
+    with pytest.raises(MappingError) as refusal:
+        ready_made_of(version)
+    assert refusal.value.code == code
+    assert refusal.value.path.startswith("$.")
+
+
+def test_an_older_ready_made_message_is_upgraded_and_its_report_says_how():
+    made = Mapping(MappingSpec.model_validate({"format": "vcp", "read": {"event": "type"}, "events": EVENTS}))
+    _, fragment, report = made.apply(examples.load("v03_lineage"))
+    done = migrate(examples.load("v03_lineage")).to_dict()
+    assert fragment.message == done.pop("message")
+    assert report.migrations == [done]
 
 
 # --- what a mapping may be ----------------------------------------------------------------------------------
