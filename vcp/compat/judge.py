@@ -18,6 +18,7 @@ from vcp.errors import ERROR_NAMES
 
 _INSTANT: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?Z")
 _MISSING: Final = object()
+_UNSTABLE: Final = {"determinism": "another answer on the second run", "input": "the input was changed"}
 _FINDING: Final = ("code", "rule", "field_path")
 
 
@@ -106,7 +107,7 @@ def misses_of(case: Case, result: Mapping[str, Any] | None) -> Iterator[Miss]:
     if "crash" in told:
         yield Miss(case.rule, f"no answer but a failure: {result.get('output')}")
         return
-    yield from (Miss(f"stable.{name}", "not the same on the second run") for name in told)
+    yield from (Miss(f"stable.{name}", words) for name, words in _UNSTABLE.items() if name in told)
     yield from _error_objects(case, result)
     if "errors" in case.expect:
         yield from _findings(case, result)
@@ -234,7 +235,7 @@ def _error_objects(case: Case, result: Mapping[str, Any]) -> Iterator[Miss]:
 
 
 def _is_error_object(error: Any) -> bool:
-    if not isinstance(error, dict) or error.get("code") not in ERROR_NAMES:
+    if not isinstance(error, dict) or error.get("code") not in tuple(ERROR_NAMES):
         return False
     texts = [error.get("message"), error.get("implementation"), error.get("field_path", "$")]
     return all(isinstance(text, str) and text for text in texts) and isinstance(error.get("context"), dict)
