@@ -137,6 +137,7 @@ def _key(place: Any, part: str) -> str | int:
     return int(part) if isinstance(place, list) else part
 
 
+@cache
 def _bytes(name: str) -> bytes:
     place = resources.files(_PACKAGE)
     for part in name.split("/"):
