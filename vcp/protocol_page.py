@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import ModuleType, NoneType
-from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
+from types import ModuleType
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -19,6 +19,7 @@ from vcp.errors import ERROR_NAMES
 from vcp.findings import Finding
 from vcp.models import Capability, VCPMessage
 from vcp.scalars import Amount, Count, JsonObject, JsonValue, Number, Score, Text, Timestamp
+from vcp.shape import own_type
 from vcp.versions import v03, v04
 from vcp.versions.v03 import PublishedMessage, Scalar, UnixSeconds, ZuluTime
 from vcp.versions.v04 import Days, MessageV04
@@ -112,13 +113,7 @@ def _first_line(model: type[BaseModel]) -> str:
 def _fields(model: type[BaseModel], names: Mapping[str, Any]) -> Iterator[list[str]]:
     hints = get_type_hints(model, include_extras=True)
     for name, info in model.model_fields.items():
-        yield [f"`{info.alias or name}`", _words(_without_none(hints[name]), names), _required(info)]
-
-
-def _without_none(hint: Any) -> Any:
-    union = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-    args = get_args(union)
-    return args[0] if len(args) == 2 and args[1] is NoneType else hint
+        yield [f"`{info.alias or name}`", _words(own_type(hints[name]), names), _required(info)]
 
 
 def _words(hint: Any, names: Mapping[str, Any]) -> str:

@@ -162,11 +162,16 @@ def _model(model: type[BaseModel], tries: int) -> Shape:
 
 def _field(hint: Any) -> Shape:
     """The place of a field, whose own type takes no null."""
+    return shape_of(own_type(hint), tries=1 if NULL_IS_ABSENT in _marks(hint) else 0)
+
+
+def own_type(hint: Any) -> Any:
+    """The type of a field apart from what makes it optional."""
     marks = _marks(hint)
     if NULL_IS_ABSENT in marks:
         kept = [mark for mark in marks if mark != NULL_IS_ABSENT]
         bare = get_args(hint)[0]
-        return shape_of(Annotated[bare, *kept] if kept else bare, tries=1)
+        return Annotated[bare, *kept] if kept else bare
     union = get_args(hint)[0] if marks else hint
     args = get_args(union)
-    return shape_of(args[0] if len(args) == 2 and args[1] is NoneType else hint)
+    return args[0] if len(args) == 2 and args[1] is NoneType else hint

@@ -15,10 +15,7 @@ from vcp.cli.commands import Command, Options, Result
 from vcp.cli.documents import LINES_SUFFIXES, STANDARD_INPUT, Document, documents
 from vcp.cli.telling import Teller, dumped
 from vcp.errors import VCPError
-from vcp.models import VCPModel
 from vcp.versions.forms import SUPPORTED_VERSIONS
-from vcp.versions.v03 import LineageMessage, PublishedMessage
-from vcp.versions.v04 import MessageV04
 
 FINE: Final = 0
 FINDINGS: Final = 1
@@ -33,11 +30,6 @@ FILE is a path, or - for standard input. It holds one message; with --lines, or 
 one document, else one a line. Remarks go to standard error (of `validate`: to standard output).
 Exit status: 0 all is well, 1 something has findings, 2 a file or an option cannot be used.
 """
-_OLDER: Final[dict[str, type[VCPModel]]] = {
-    "0.3:published": PublishedMessage,
-    "0.3:lineage": LineageMessage,
-    "0.4": MessageV04,
-}
 _COMMANDS: Final[dict[str, tuple[Command, str]]] = {
     "validate": (commands.validated, "check messages by every rule of their version"),
     "upgrade": (commands.migrated, "make messages of 0.3 and 0.4 into 0.5"),
@@ -123,14 +115,9 @@ def _result(command: Command, document: Document, options: Options) -> Result:
 
 
 def _schema(version: str, shape: str | None) -> int:
-    from vcp.json_schema import json_schema, schema_of  # making schemas is a part of pydantic that little else needs
+    from vcp.json_schema import json_schema  # making schemas is a part of pydantic that little else needs
 
-    if version == "0.5":
-        schema = json_schema()
-    else:
-        name = f"{version}:{shape or 'published'}" if version == "0.3" else version
-        schema = schema_of(_OLDER[name], f"urn:voicelens:vcp:{name}", f"Voice Context Protocol {name}")
-    print(dumped(schema, pretty=True))
+    print(dumped(json_schema(version, shape), pretty=True))
     return FINE
 
 

@@ -146,7 +146,8 @@ _BY_FUNCTION = {
 
 
 def test_a_checksum_without_sorting_is_told_as_that_and_nothing_else(monkeypatch):
-    unsorted = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=checksum_module._timestamp)
+    encoder = checksum_module._ENCODER
+    unsorted = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=encoder.default)
     monkeypatch.setattr(checksum_module, "_ENCODER", unsorted)
     monkeypatch.setattr(checksum_module, "sorted", lambda keys, key=None: list(keys), raising=False)
     verdict = verdict_of_now()

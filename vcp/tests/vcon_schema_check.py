@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft7Validator, FormatChecker  # type: ignore[import-untyped]
+from jsonschema import Draft7Validator, FormatChecker
 
 from vcp.exports.vcon import content_hash, to_vcon
 from vcp.models import VCPMessage
