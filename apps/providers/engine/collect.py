@@ -13,12 +13,12 @@ import orjson
 
 from apps.providers.engine import transforms
 from apps.providers.engine.errors import TransformError
+from apps.providers.engine.fragment import Items
 from apps.providers.engine.paths import MISSING, compile_path, says_nothing
 from apps.providers.engine.sources import LATER, Sources
 from apps.providers.engine.spec import COLLECTED, CollectionSpec, FieldSpec
 
 Json = Any
-Items = dict[str, Json]  # by key
 # Longer keys are known by their hash: a fragment is no place for what a sender thinks up.
 MAX_KEY = 255
 _MICROSECOND = timedelta(microseconds=1)

@@ -6,16 +6,18 @@ again at any time from fragments alone.
 
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingType
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-from pydantic import ValidationError
-
-from apps.providers.engine import transforms
-from apps.providers.engine.collect import Collections, Items, call_document
+from apps.providers.engine.collect import Collections, call_document
 from apps.providers.engine.conditions import holds
-from apps.providers.engine.errors import MappingError, TransformError
+from apps.providers.engine.errors import MappingError
+from apps.providers.engine.filling import DEFAULT as DEFAULT
+from apps.providers.engine.filling import DERIVED as DERIVED
+from apps.providers.engine.filling import OBSERVED as OBSERVED
+from apps.providers.engine.fragment import Fragment as Fragment
+from apps.providers.engine.fragment import Items
+from apps.providers.engine.fragment import Report as Report
+from apps.providers.engine.fragment import Value as Value
 from apps.providers.engine.identity import Identity as Identity
 from apps.providers.engine.identity import Reader
 from apps.providers.engine.identity import call_id_of as call_id_of
@@ -24,73 +26,12 @@ from apps.providers.engine.paths import MISSING, compile_path, to_jsonpath
 from apps.providers.engine.ready_made import upgraded
 from apps.providers.engine.redact import compile_patterns
 from apps.providers.engine.rules import BELOW as BELOW
-from apps.providers.engine.rules import DEFAULT as DEFAULT
-from apps.providers.engine.rules import DERIVED as DERIVED
-from apps.providers.engine.rules import OBSERVED as OBSERVED
-from apps.providers.engine.rules import CallPlan, EventPlan, Plan, Rule
-from apps.providers.engine.sources import LATER
+from apps.providers.engine.rules import CallPlan, EventPlan
 from apps.providers.engine.spec import EventSpec, MappingSpec, RedactSpec, RuleSpec
 
 Json = Any
 MAX_CALL_ID = 255
 MAX_PLANS = 1000
-# What a value may raise on its way through a transform into its target.
-UNFIT = (TransformError, ValidationError, RecursionError)
-
-
-class Value(NamedTuple):
-    """A value with its basis and the number of the rule that gave it (position in the mapping version)."""
-
-    basis: str
-    rule: int | None
-    value: Json
-
-
-# As Value(…), in a third of the time: one is made for every field of every payload.
-_value = partial(tuple.__new__, Value)
-
-
-@dataclass
-class Fragment:
-    """What one event tells: target values, the words that decision tables read, what no rule used, and what it adds
-    to the call's collections."""
-
-    values: dict[str, Value] = field(default_factory=dict)
-    facts: dict[str, Json] = field(default_factory=dict)
-    data: dict[str, Json] = field(default_factory=dict)
-    # A ready-made message instead of all the above.
-    message: dict[str, Json] | None = None
-    collected: dict[str, Items] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Json]:
-        stored: dict[str, Json] = {
-            "values": {target: list(value) for target, value in self.values.items()},
-            "facts": self.facts,
-            "data": self.data,
-        }
-        if self.collected:
-            stored["collected"] = self.collected
-        return {"message": self.message} if self.message is not None else stored
-
-    @classmethod
-    def from_json(cls, stored: dict[str, Json]) -> "Fragment":
-        values = {target: Value(*parts) for target, parts in stored.get("values", {}).items()}
-        rest = (stored.get("facts", {}), stored.get("data", {}), stored.get("message"), stored.get("collected", {}))
-        return cls(values, *rest)
-
-
-@dataclass
-class Report:
-    """How the rules fared. `used` and `missing` hold rule numbers; `failed` tells path and reason."""
-
-    used: list[int] = field(default_factory=list)
-    missing: list[int] = field(default_factory=list)
-    defaulted: list[int] = field(default_factory=list)
-    failed: list[dict[str, Json]] = field(default_factory=list)
-    unseen: list[dict[str, Json]] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    # Of a ready-made message of an older version, one: what it was, and what its upgrade made up and lost.
-    migrations: list[dict[str, Json]] = field(default_factory=list)
 
 
 class Mapping:
@@ -178,7 +119,7 @@ class Mapping:
         values = plan.sources.read(payload)
         self._check_required(identity, plan, values)
         fragment, report = Fragment(), Report()
-        self._fill_all(plan, values, fragment, report)
+        plan.fill(values, fragment, report)
         _take_artifact(identity.spec, payload, fragment)
         fragment.facts = plan.facts_in(values)
         fragment.data = self._leftovers.of(payload)
@@ -199,7 +140,7 @@ class Mapping:
     def apply_to_call(self, document: dict[str, Json]) -> tuple[dict[str, Value], Report]:
         """Run the rules that read the whole call. What they make of it, by target."""
         fragment, report = Fragment(), Report()
-        self._fill_all(self._call_plan, self._call_plan.sources.read(document), fragment, report)
+        self._call_plan.fill(self._call_plan.sources.read(document), fragment, report)
         return fragment.values, report
 
     # --- the steps of mapping ---------------------------------------------------------------------------
@@ -227,99 +168,9 @@ class Mapping:
         plan = self._plans.get(event)
         return self.spec.event_spec(event) if plan is None else plan.event
 
-    def _fill_all(self, plan: Plan, values: list[Json], fragment: Fragment, report: Report) -> None:
-        """Fill each target from the first of its rules that yields."""
-        # One loop, written out: what stands here is done for every rule of every payload.
-        sources, filled, used, missing = plan.sources, fragment.values, report.used, report.missing
-        for target, rules, falls_back in plan.targets:
-            for rule in rules:
-                number, _, slot, basis, when, shared, convert, fit = rule
-                if when and not sources.hold(when, values):
-                    continue
-                value = values[slot]
-                if value is LATER:
-                    value = sources.at(slot, values)
-                if value is MISSING:
-                    missing.append(number)
-                    continue
-                try:
-                    value = convert(value) if shared is None else _convert_once(rule, value, values)
-                    if fit is not None and value is not MISSING:
-                        value = fit(value)
-                except transforms.UnseenWord as unseen:
-                    if self._take_default(rule, unseen, fragment, report):
-                        break
-                    continue
-                except UNFIT as error:
-                    self._fail(rule, error, report)
-                    continue
-                if value is not MISSING:
-                    filled[target] = _value((basis, number, value))
-                    used.append(number)
-                    break
-            else:
-                if falls_back:
-                    self._fall_back(target, rules, fragment, report)
-
-    def _take_default(self, rule: Rule, unseen: transforms.UnseenWord, fragment: Fragment, report: Report) -> bool:
-        """Fill a target with the default of the table that lacks the word, if it has one that fits."""
-        report.unseen.append({"source": rule.spec.source, "word": str(unseen.word)[:100]})
-        if unseen.default is MISSING:
-            return False
-        try:
-            value = unseen.default if rule.fit is None else rule.fit(unseen.default)
-        except UNFIT as error:
-            self._fail(rule, error, report)
-            return False
-        fragment.values[rule.spec.target] = Value(DEFAULT, rule.number, value)
-        report.defaulted.append(rule.number)
-        return True
-
-    def _fail(self, rule: Rule, error: Exception, report: Report) -> None:
-        """Note a value that cannot be taken: it counts as missing, or the event fails if the rule is required."""
-        reason = "does not fit the target's type" if isinstance(error, ValidationError) else str(error)
-        if rule.spec.required:
-            raise MappingError(
-                "VCP_E004",
-                f"{rule.spec.source}: {reason}",
-                path=to_jsonpath(rule.spec.source),
-                rule=rule.spec.describe(),
-            ) from error
-        report.failed.append(
-            {
-                "rule": rule.number,
-                "path": to_jsonpath(rule.spec.source),
-                "target": rule.spec.target,
-                "error": reason,
-            }
-        )
-
-    def _fall_back(self, target: str, rules: list[Rule], fragment: Fragment, report: Report) -> None:
-        for rule in rules:
-            if rule.spec.default is not None:
-                fragment.values[target] = Value(DEFAULT, rule.number, rule.spec.default)
-                report.defaulted.append(rule.number)
-                return
-        required = next((rule for rule in rules if rule.spec.required), None)
-        if required is not None:
-            raise MappingError(
-                "VCP_E005",
-                f"{required.spec.source} is missing; {target} needs it",
-                path=to_jsonpath(required.spec.source),
-                rule=required.spec.describe(),
-            )
-
 
 def _too_long(path: str) -> MappingError:
     return MappingError("VCP_E001", f"the call id is longer than {MAX_CALL_ID} characters", path=to_jsonpath(path))
-
-
-def _convert_once(rule: Rule, value: Json, values: list[Json]) -> Json:
-    """What the first rule with this source and transform made of it. One that raises is asked again."""
-    assert rule.shared is not None  # noqa: S101 - the caller has looked
-    if values[rule.shared] is LATER:
-        values[rule.shared] = rule.convert(value)
-    return values[rule.shared]
 
 
 def _take_artifact(event: EventSpec, payload: Json, fragment: Fragment) -> None:

@@ -5,12 +5,14 @@ paths, conditions and transforms, and `fit`, which gives a value in the normal f
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 from pydantic import ValidationError
 
 from apps.providers.engine import transforms
 from apps.providers.engine.errors import TransformError
+from apps.providers.engine.filling import DERIVED, OBSERVED, Fill, Rule, Target, compile_fill
 from apps.providers.engine.paths import MISSING
 from apps.providers.engine.sources import Sources
 from apps.providers.engine.spec import RULE_TARGETS, EventSpec, MappingSpec, RuleSpec, reads_call
@@ -19,8 +21,6 @@ from vcp.shape import Shape
 
 Json = Any
 Fit = Callable[[Json], Json]
-# How a value came to be. A stronger basis is never overwritten by a weaker one.
-OBSERVED, DERIVED, DEFAULT = "observed", "derived", "default"
 # As much as the columns of a stored message hold (a cost as a float still exact to the nano-dollar); more is no fact of
 # a call but a mistake, and is left out.
 BELOW = {
@@ -28,28 +28,6 @@ BELOW = {
     "outcomes.model_outcome_attribution.total_cost_usd": 10**6,
     "outcomes.model_outcome_attribution.roles.*.minutes": 2**31 / 60,
 }
-
-
-class Rule(NamedTuple):
-    """A RuleSpec with its place in the sources. `fit` raises ValidationError or TransformError; None: fits as it is."""
-
-    number: int
-    spec: RuleSpec
-    slot: int
-    basis: str
-    when: list[int]
-    # Where the converted value is kept while this payload is read, if several rules convert the same in the same way.
-    shared: int | None
-    convert: Callable[[Json], Json]
-    fit: Fit | None
-
-
-class Target(NamedTuple):
-    """The rules of one target. `falls_back`: where none of them yields there is a default, or the event fails."""
-
-    name: str
-    rules: list[Rule]
-    falls_back: bool
 
 
 class Plan:
@@ -65,6 +43,11 @@ class Plan:
         self.targets = [Target(name, found, _has_fallback(found)) for name, found in grouped.items()]
         self.facts: list[tuple[str, int]] = []
 
+    @cached_property
+    def fill(self) -> Fill:
+        """Fills a fragment from the values that `sources` has read, and reports how; see `filling.py`."""
+        return compile_fill(self.targets, self.sources)
+
     def read_facts(self, paths: Iterable[str]) -> None:
         """Have these paths read as well: decision tables look at them."""
         self.facts = [(path, self.sources.slot(path)) for path in dict.fromkeys(paths)]
@@ -76,6 +59,7 @@ class Plan:
 
     def _compiled(self, number: int, rule: RuleSpec) -> Rule:
         transform = transforms.build(rule.transform, rule.args)
+        fit = _compile_fit(rule.target, transform)
         return Rule(
             number=number,
             spec=rule,
@@ -85,7 +69,8 @@ class Plan:
             shared=self._shared_slot(_conversion(rule)),
             # The bound method: calling the model itself costs a look-up more.
             convert=transform.__call__,
-            fit=_compile_fit(rule.target, transform),
+            fit=fit,
+            quick=_quick(rule.target, transform, fit),
         )
 
     def _shared_slot(self, conversion: str) -> int | None:
@@ -138,6 +123,17 @@ def _compile_fit(target: str, transform: transforms.Transform) -> Fit | None:
         return value
 
     return fit
+
+
+def _quick(target: str, transform: transforms.Transform, fit: Fit | None) -> transforms.Quick | None:
+    """The transform's short way, where what it gives needs no second look, or only a glance."""
+    quick = transform.quick()
+    if quick is None or fit is None:
+        return quick
+    place = None if target in BELOW else field_shape(target)
+    if place is None or quick != transforms.AS_IT_IS:
+        return None
+    return transforms.Quick("GIVEN(value)", "value", _normal_test(place))
 
 
 def _normal_test(place: Shape) -> Callable[[Json], bool]:

@@ -76,6 +76,11 @@ class WordTable(BaseModel):
         exact = {fold_word(word): (ours, True) for word, ours in self.exact.items()}
         return exact | {fold_word(word): (MISSING, True) for word in self.nothing}
 
+    def told_words(self) -> dict[str, Any]:
+        """The words that are told as they stand here, or folded, and what they say."""
+        known = {word: self.look_up(word) for written in self.exact for word in (written, fold_word(written))}
+        return {word: ours for word, (ours, _) in known.items() if isinstance(word, str) and ours is not MISSING}
+
     @cached_property
     def _families(self) -> list[tuple[Callable[[str], re.Match[str] | None], Any]]:
         return [(re.compile(translate(pattern.lower())).match, ours) for pattern, ours in self.families]

@@ -1,4 +1,5 @@
-"""Functions written out for the keys that they look up: the only code here that is made while the program runs.
+"""Functions written out for the keys that they look up; and `made`, by which all code comes that is made while the
+program runs.
 
 As a loop that calls `says_nothing` for every value the same takes twice the time, and nothing in a mapping runs as
 often. Nothing from outside gets into the text but keys and names, as literals.
@@ -29,7 +30,7 @@ class Branch:
 def slot_reader(tree: Mapping[str, Branch]) -> SlotReader:
     """A function that looks up the keys of a tree one after the other."""
     names: dict[str, Any] = {}
-    lines = ["def read(node, values):", " pass"]
+    lines = ["def run(node, values):", " pass"]
     for number, (key, branch) in enumerate(tree.items()):
         lines.append(f" value = node.get({key!r})")
         if branch.slot:
@@ -37,7 +38,7 @@ def slot_reader(tree: Mapping[str, Branch]) -> SlotReader:
         if branch.below:
             names[f"below{number}"] = slot_reader(branch.below)
             lines.append(f" if type(value) is dict: below{number}(value, values)")
-    reader: SlotReader = _made(lines, names)
+    reader: SlotReader = made(lines, names)
     return reader
 
 
@@ -45,7 +46,7 @@ def row_reader(fields: Mapping[str, Iterable[str]], words: Mapping[str, Mapping[
     """A function from a row to an object of `fields`: under each name the value at the first of its paths that has one;
     `words` translates, by name, texts and numbers."""
     names: dict[str, Any] = {"first": first_of}
-    lines = ["def read(node):", " told = {}"]
+    lines = ["def run(node):", " told = {}"]
     for number, (name, paths) in enumerate(fields.items()):
         lines += _row_field(f"told[{name!r}] = value", list(paths), number, names)
     for number, (name, table) in enumerate(words.items()):
@@ -54,7 +55,7 @@ def row_reader(fields: Mapping[str, Iterable[str]], words: Mapping[str, Mapping[
             f" word = told.get({name!r})",
             f" if isinstance(word, (str, int)): told[{name!r}] = words{number}.get(str(word).lower(), word)",
         ]
-    reader: RowReader = _made([*lines, " return told"], names)
+    reader: RowReader = made([*lines, " return told"], names)
     return reader
 
 
@@ -87,7 +88,8 @@ def _if_told(store: str) -> list[str]:
     ]
 
 
-def _made(lines: list[str], names: dict[str, Any]) -> Any:
+def made(lines: list[str], names: dict[str, Any]) -> Any:
+    """The function `run` that these lines define, with these names in its reach."""
     scope = {**names, "MISSING": MISSING, "REDACTED": REDACTED}
     exec("\n".join(lines), scope)  # noqa: S102 - see the head of this file
-    return scope["read"]
+    return scope["run"]

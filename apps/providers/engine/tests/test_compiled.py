@@ -21,6 +21,7 @@ from apps.providers.engine.rules import EventPlan, _normal, _normal_test
 from apps.providers.engine.sources import LATER, Sources
 from apps.providers.engine.spec import MappingSpec
 from apps.providers.engine.transforms import first_told, to_decimal
+from apps.providers.engine.transforms.lists import Listed
 from apps.providers.engine.transforms.numbers import Scale
 from apps.providers.engine.words import KEPT_SETS, Globs
 from apps.providers.engine.written import row_reader
@@ -242,16 +243,16 @@ def test_one_condition_is_asked_once_and_that_for_true_is_not_that_for_1():
 
 def test_a_conversion_that_several_rules_share_is_made_once(monkeypatch):
     made = []
-    text = transforms.Text.__call__
-    monkeypatch.setattr(transforms.Text, "__call__", lambda self, value: made.append(value) or text(self, value))
+    listed = Listed.__call__
+    monkeypatch.setattr(Listed, "__call__", lambda self, value: made.append(value) or listed(self, value))
     rules = [
-        {"source": "a", "target": f"custom.provider_specific.some.data.{name}", "transform": "text"} for name in "xy"
+        {"source": "a", "target": f"custom.provider_specific.some.data.{name}", "transform": "listed"} for name in "xy"
     ]
     mapping = Mapping(MappingSpec.model_validate({"rules": rules}))
-    for word in (" one ", " two "):
+    for word in ("one", "two"):
         values = mapping.apply({"a": word})[1].values
-        assert [value.value for value in values.values()] == [word.strip()] * 2
-    assert made == [" one ", " two "]
+        assert [value.value for value in values.values()] == [[word]] * 2
+    assert made == ["one", "two"]
 
 
 def test_a_word_that_several_rules_do_not_know_is_told_for_each():

@@ -2,12 +2,12 @@
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from apps.providers.engine.errors import TransformError
-from apps.providers.engine.paths import MISSING
+from apps.providers.engine.paths import MISSING, says_nothing
 from apps.providers.engine.transforms import REGISTRY, UnseenWord, build
 
 BAD = "TransformError"
@@ -286,6 +286,44 @@ def test_any_json_gives_json_or_the_transforms_own_errors(name, value):
         return
     if name not in ("same", "first", "last", "pluck", "rows", "listed", "members", "spread") and found is not MISSING:
         orjson.dumps(found, option=orjson.OPT_STRICT_INTEGER if name == "scale" else None)
+
+
+# --- short ways -----------------------------------------------------------------------------------------------------
+
+QUICK = [
+    ("same", {}),
+    ("text", {"max_length": 3}),
+    ("flag", {"true_words": ["a"]}),
+    ("words", {"exact": {"a": 1, "Bc ": "x"}, "families": [["d*", 2]], "nothing": ["none"]}),
+    ("constant", {"value": 7}),
+    ("phone", {"restore_plus": True}),
+    ("epoch", {}),
+    ("epoch", {"unit": "auto"}),
+]
+USUAL = [" x ", "abcd", "A", "a", " a ", "Bc ", "bc", "dd", "none", "+12137771234", "0012137771234", True, False, MS, 1]
+
+
+def by_short_way(name, args, value):
+    """(whether there is one for this value, what it gives)."""
+    quick = build(name, args).quick()
+    scope = {"value": value, "GIVEN": quick.given}
+    taken = eval(quick.test, scope)  # noqa: S307 - our own text
+    return taken, eval(quick.result, scope) if taken else None  # noqa: S307
+
+
+@pytest.mark.parametrize(("name", "args"), QUICK)
+@given(value=JSON | st.sampled_from(USUAL))
+def test_a_short_way_gives_what_the_transform_gives(name, args, value):
+    assume(not says_nothing(value))
+    taken, found = by_short_way(name, args, value)
+    if taken:
+        assert repr(found) == repr(build(name, args)(value))
+
+
+def test_every_short_way_is_tried_and_taken_by_some_usual_value():
+    assert {name for name in REGISTRY if build(name, ARGS.get(name, {})).quick()} == {name for name, _ in QUICK}
+    for name, args in QUICK:
+        assert any(by_short_way(name, args, value)[0] for value in USUAL), name
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))

@@ -3,7 +3,16 @@
 One module for each kind of value; those for whole conversations are in `engine/conversation.py`.
 """
 
-from apps.providers.engine.transforms.base import REGISTRY, Transform, UnseenWord, build, register, rows_of
+from apps.providers.engine.transforms.base import (
+    AS_IT_IS,
+    REGISTRY,
+    Quick,
+    Transform,
+    UnseenWord,
+    build,
+    register,
+    rows_of,
+)
 from apps.providers.engine.transforms.lists import Rows, first_told
 from apps.providers.engine.transforms.numbers import to_decimal
 from apps.providers.engine.transforms.objects import Members, Phrases, Points
@@ -12,6 +21,7 @@ from apps.providers.engine.transforms.texts import Same, Text
 from apps.providers.engine.transforms.times import EPOCH, MS_FROM, Epoch, IsoTime, MailTime, to_iso
 
 __all__ = [
+    "AS_IT_IS",
     "EPOCH",
     "MS_FROM",
     "REGISTRY",
@@ -23,6 +33,7 @@ __all__ = [
     "Members",
     "Phrases",
     "Points",
+    "Quick",
     "Rows",
     "Same",
     "Text",

@@ -5,7 +5,7 @@ in the admin. A value that it does not understand raises TransformError; a value
 words becomes MISSING. What follows from the arguments alone is worked out once, as a cached property.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -24,6 +24,18 @@ class UnseenWord(Exception):
         self.default = default
 
 
+class Quick(NamedTuple):
+    """A transform's short way, as text of a program: where `test` holds for `value`, it would give `result`. `GIVEN` in
+    either stands for `given`."""
+
+    test: str
+    result: str
+    given: Any = None
+
+
+AS_IT_IS = Quick("True", "value")
+
+
 class Transform(BaseModel):
     """Base: `name` is what rules write, the fields are the arguments."""
 
@@ -33,6 +45,10 @@ class Transform(BaseModel):
     def fits(self, place: Shape) -> bool:
         """Whether whatever it gives is in the normal form of this place, so that nobody need look."""
         return False
+
+    def quick(self) -> Quick | None:
+        """A short way for the values met most often, told here and not blank; None where there is none."""
+        return None
 
     def __call__(self, value: Json) -> Json:
         raise NotImplementedError

@@ -9,7 +9,16 @@ from pydantic import Field
 
 from apps.providers.engine.errors import TransformError
 from apps.providers.engine.paths import MISSING
-from apps.providers.engine.transforms.base import Json, Transform, UnseenWord, register, takes_json, takes_texts
+from apps.providers.engine.transforms.base import (
+    AS_IT_IS,
+    Json,
+    Quick,
+    Transform,
+    UnseenWord,
+    register,
+    takes_json,
+    takes_texts,
+)
 from apps.providers.engine.words import WordTable
 from vcp.shape import Shape
 
@@ -22,6 +31,9 @@ class Same(Transform):
 
     def fits(self, place: Shape) -> bool:
         return takes_json(place)
+
+    def quick(self) -> Quick:
+        return AS_IT_IS
 
     def __call__(self, value: Json) -> Json:
         return value
@@ -38,6 +50,10 @@ class Text(Transform):
 
     def fits(self, place: Shape) -> bool:
         return takes_texts(place)
+
+    def quick(self) -> Quick | None:
+        short = f"type(value) is str and len(value) <= {self.max_length}"
+        return None if self.nothing else Quick(short, "value.strip()")
 
     def __call__(self, value: Json) -> Json:
         if type(value) is str:
@@ -67,6 +83,9 @@ class Flag(Transform):
     true_words: tuple[str, ...] = ("true",)
     false_words: tuple[str, ...] = ("false",)
     lenient: bool = False
+
+    def quick(self) -> Quick:
+        return Quick("type(value) is bool", "value")
 
     def __call__(self, value: Json) -> Json:
         if isinstance(value, bool):
@@ -103,6 +122,9 @@ class Words(Transform):
     def _table(self) -> WordTable:
         return WordTable(exact=self.exact, families=self.families, nothing=self.nothing, default=self.default)
 
+    def quick(self) -> Quick:
+        return Quick("type(value) is str and value in GIVEN", "GIVEN[value]", self._table.told_words())
+
     def __call__(self, value: Json) -> Json:
         if not isinstance(value, (str, bool, int, float)):
             raise TransformError("a word", value)
@@ -122,6 +144,9 @@ class Constant(Transform):
     def fits(self, place: Shape) -> bool:
         return place.is_normal(self.value)
 
+    def quick(self) -> Quick:
+        return Quick("True", "GIVEN", self.value)
+
     def __call__(self, value: Json) -> Json:
         return self.value
 
@@ -140,6 +165,9 @@ class Phone(Transform):
 
     def fits(self, place: Shape) -> bool:
         return takes_texts(place)
+
+    def quick(self) -> Quick:
+        return Quick("type(value) is str and GIVEN(value)", "value", is_e164)
 
     def __call__(self, value: Json) -> Json:
         if isinstance(value, bool) or not isinstance(value, (str, int)):

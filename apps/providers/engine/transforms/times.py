@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Literal
 
 from apps.providers.engine.errors import TransformError
-from apps.providers.engine.transforms.base import Json, Transform, register
+from apps.providers.engine.transforms.base import Json, Quick, Transform, register
 from apps.providers.engine.transforms.numbers import to_decimal
 from vcp.shape import Shape
 
@@ -38,6 +38,10 @@ class Epoch(Transform):
 
     def fits(self, place: Shape) -> bool:
         return place.kind == "timestamp"
+
+    def quick(self) -> Quick | None:
+        in_our_days = f"type(value) is int and {_FIRST_MS} <= value < {_END_MS}"
+        return None if self.unit == "s" else Quick(in_our_days, "GIVEN(value)", _written_ms)
 
     def __call__(self, value: Json) -> Json:
         if type(value) is int:
