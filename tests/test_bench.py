@@ -30,7 +30,7 @@ def test_every_provider_has_a_payload_of_the_wanted_size(slug):
 def test_every_stage_of_every_provider_is_measured():
     out = StringIO()
     normalise.print_stages(list(normalise.cases(4096)), rounds=1, seconds=0.0001, out=out)
-    rates = re.findall(r"^(\w+) +\d+  ([a-z. ]+?) +([\d,]+) +[\d,]+ +[\d.]+$", out.getvalue(), re.MULTILINE)
+    rates = re.findall(r"^(\w+) +\d+  ([a-z. ]+?) +([\d,]+) +[\d,]+ +[\d.]+ +[\d.]+$", out.getvalue(), re.MULTILINE)
     assert [(slug, stage) for slug, stage, _ in rates] == [
         (slug, stage) for slug in catalog.slugs() for stage in STAGES
     ]
