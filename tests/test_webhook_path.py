@@ -294,7 +294,7 @@ def test_a_ready_made_message_stands_for_the_whole_call_whenever_it_comes(arrive
         (lambda m: m["vcp_payload"]["call"].update(provider="x" * 51), "VCP_E001", "$.vcp_payload.call.provider"),
         (lambda m: m["vcp_payload"]["call"].update(call_id="x" * 256), "VCP_E001", "$.vcp_payload.call.call_id"),
         (lambda m: m["vcp_payload"]["call"].update(duration_sec=2**31), "VCP_E001", "$.vcp_payload.call.duration_sec"),
-        (lambda m: m.update(vcp_version="0.4"), "VCP_E001", "$.vcp_version"),
+        (lambda m: m.update(vcp_version="0.6"), "VCP_E001", "$.vcp_version"),
     ],
 )
 def test_a_ready_made_message_that_is_not_valid_fails_with_the_finding(deliver, drain, spoil, code, path):
