@@ -15,7 +15,7 @@ from decimal import Decimal
 from json.encoder import encode_basestring as _quote
 from typing import Any, Final
 
-from vcp.models import VCPMessage
+from vcp.models import VCPMessage, VCPModel
 from vcp.scalars import canonical_timestamp
 
 # Integers up to here are exact as ECMAScript numbers.
@@ -35,7 +35,7 @@ def canonical_json(message: VCPMessage | dict[str, Any]) -> bytes:
 
     Raises SchemaError for a dict that is no v0.5 message.
     """
-    if isinstance(message, dict):
+    if not isinstance(message, VCPModel):
         message = VCPMessage.from_dict(message)
     content = message.model_dump()
     content["audit"].pop("checksum", None)

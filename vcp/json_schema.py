@@ -48,6 +48,11 @@ class _Generator(GenerateJsonSchema):
     def lax_or_strict_schema(self, schema: core_schema.LaxOrStrictSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["strict_schema"])
 
+    def str_schema(self, schema: core_schema.StringSchema) -> JsonSchemaValue:
+        """Without the bound of `AnyText`, which every text meets."""
+        told = super().str_schema(schema)
+        return {name: value for name, value in told.items() if (name, value) != ("minLength", 0)}
+
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         """A field with a default may be null; for the others with one, null is the default."""
         told = super().default_schema(schema)

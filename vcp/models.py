@@ -25,6 +25,7 @@ from vcp.scalars import (
     EXACTLY,
     LENIENTLY,
     Amount,
+    AnyText,
     Count,
     Filled,
     JsonObject,
@@ -72,13 +73,13 @@ class CapabilityInvocation(VCPModel):
     invoked_at: Timestamp
     duration_ms: Opt[Count] = None
     success: bool
-    error_message: Opt[str] = None
+    error_message: Opt[AnyText] = None
     metadata: Filled[JsonObject] = Field(default_factory=dict)
 
 
 # A bare name is the v0.3 form and stays legal.
 Capability = Annotated[
-    Annotated[str, Strict(), Tag(EXACTLY)] | Annotated[CapabilityInvocation, Tag(LENIENTLY)],
+    Annotated[AnyText, Strict(), Tag(EXACTLY)] | Annotated[CapabilityInvocation, Tag(LENIENTLY)],
     Field(union_mode="left_to_right"),
 ]
 
@@ -92,14 +93,14 @@ class Call(VCPModel):
     start_time: Timestamp
     end_time: Opt[Timestamp] = None
     duration_sec: Opt[Count] = None
-    parent_session_id: Opt[str] = None
-    correlation_id: Opt[str] = None
+    parent_session_id: Opt[AnyText] = None
+    correlation_id: Opt[AnyText] = None
     channel: Opt[ChannelType] = None
     direction: Opt[CallDirection] = None
-    from_: Opt[str] = Field(default=None, alias="from")
-    to: Opt[str] = None
-    caller_id: Opt[str] = None
-    geographic_region: Opt[str] = None
+    from_: Opt[AnyText] = Field(default=None, alias="from")
+    to: Opt[AnyText] = None
+    caller_id: Opt[AnyText] = None
+    geographic_region: Opt[AnyText] = None
     capabilities_invoked: Filled[list[Capability]] = Field(default_factory=list)
 
     @model_validator(mode="before")
@@ -123,8 +124,8 @@ class ModelRoleInfo(VCPModel):
     """The model taken for one role, and why."""
 
     chosen: Text
-    alternatives: Filled[list[str]] = Field(default_factory=list)
-    reason: Filled[list[str]] = Field(default_factory=list)
+    alternatives: Filled[list[AnyText]] = Field(default_factory=list)
+    reason: Filled[list[AnyText]] = Field(default_factory=list)
     telemetry_prior: Opt[TelemetryPrior] = None
     fallback_used: Filled[bool] = False
     selection_time_ms: Opt[Amount] = None
@@ -136,7 +137,7 @@ class ModelSelection(VCPModel):
     policy_id: Text
     resolved_at: Timestamp
     roles: dict[ModelRole, ModelRoleInfo]
-    selection_strategy: Opt[str] = None
+    selection_strategy: Opt[AnyText] = None
     total_selection_time_ms: Opt[Amount] = None
 
 
@@ -145,7 +146,7 @@ class ScoredCriteria(VCPModel):
 
     id: Text
     met: bool
-    evidence_ref: Opt[str] = None
+    evidence_ref: Opt[AnyText] = None
     score: Opt[Number] = None
     weight: Opt[Amount] = None
 
@@ -165,8 +166,8 @@ class PerceptionGap(VCPModel):
 
     gap_score: Score
     gap_class: GapClass
-    factors: Opt[list[str]] = None
-    analysis: Opt[str] = None
+    factors: Opt[list[AnyText]] = None
+    analysis: Opt[AnyText] = None
 
 
 class ModelAttributionRole(VCPModel):
@@ -199,7 +200,7 @@ class BusinessImpact(VCPModel):
 class Outcomes(VCPModel):
     """How the call went, as measured and as seen."""
 
-    perceived: Filled[list[str]] = Field(default_factory=list)
+    perceived: Filled[list[AnyText]] = Field(default_factory=list)
     objective: ObjectiveOutcome
     perception_gap: PerceptionGap
     model_outcome_attribution: ModelOutcomeAttribution
@@ -213,22 +214,22 @@ class HumanReadableContext(VCPModel):
     audience: Text
     headline: Text
     outcome_status: OutcomeStatus
-    key_points: Filled[list[str]] = Field(default_factory=list)
+    key_points: Filled[list[AnyText]] = Field(default_factory=list)
     impact_metrics: Filled[JsonObject] = Field(default_factory=dict)
-    summary: Opt[str] = None
-    recommendations: Opt[list[str]] = None
+    summary: Opt[AnyText] = None
+    recommendations: Opt[list[AnyText]] = None
     alert_level: Opt[AlertLevel] = None
 
 
 class Artifacts(VCPModel):
     """Where recording, transcript and logs lie; never their content."""
 
-    provider_raw_payload_ref: Opt[str] = None
-    audio_recording_ref: Opt[str] = None
-    transcript_ref: Opt[str] = None
-    system_logs_ref: Opt[str] = None
-    debug_artifacts: Opt[dict[str, str]] = None
-    compliance_records: Opt[dict[str, str]] = None
+    provider_raw_payload_ref: Opt[AnyText] = None
+    audio_recording_ref: Opt[AnyText] = None
+    transcript_ref: Opt[AnyText] = None
+    system_logs_ref: Opt[AnyText] = None
+    debug_artifacts: Opt[dict[AnyText, AnyText]] = None
+    compliance_records: Opt[dict[AnyText, AnyText]] = None
 
 
 class CustomProviderData(VCPModel):
@@ -240,8 +241,8 @@ class CustomProviderData(VCPModel):
 class Custom(VCPModel):
     """Everything outside the shared schema."""
 
-    provider_specific: Filled[dict[str, CustomProviderData]] = Field(default_factory=dict)
-    integrations: Opt[dict[str, JsonObject]] = None
+    provider_specific: Filled[dict[AnyText, CustomProviderData]] = Field(default_factory=dict)
+    integrations: Opt[dict[AnyText, JsonObject]] = None
     experimental: Opt[JsonObject] = None
 
 
@@ -252,10 +253,10 @@ class ConsentRecord(VCPModel):
     status: ConsentStatus
     granted_at: Opt[Timestamp] = None
     expires_at: Opt[Timestamp] = None
-    scope: list[str]
+    scope: list[AnyText]
     version: Text
-    user_agent: Opt[str] = None
-    ip_address_hash: Opt[str] = None
+    user_agent: Opt[AnyText] = None
+    ip_address_hash: Opt[AnyText] = None
 
 
 class Provenance(VCPModel):
@@ -264,10 +265,10 @@ class Provenance(VCPModel):
     source_system: Text
     # The reference fills in the present time, so two readings of one text differ: here it stays absent.
     created_at: Opt[Timestamp] = None
-    created_by: Opt[str] = None
-    transformation_history: Filled[list[str]] = Field(default_factory=list)
-    data_retention_policy: Opt[str] = None
-    compliance_flags: Opt[list[str]] = None
+    created_by: Opt[AnyText] = None
+    transformation_history: Filled[list[AnyText]] = Field(default_factory=list)
+    data_retention_policy: Opt[AnyText] = None
+    compliance_flags: Opt[list[AnyText]] = None
 
 
 class VCPPayload(VCPModel):
@@ -290,8 +291,8 @@ class Audit(VCPModel):
     schema_version: Text
     processed_at: Opt[Timestamp] = None
     processing_duration_ms: Opt[Amount] = None
-    validation_errors: Opt[list[str]] = None
-    checksum: Opt[str] = None
+    validation_errors: Opt[list[AnyText]] = None
+    checksum: Opt[AnyText] = None
 
 
 class VCPMessage(VCPModel):

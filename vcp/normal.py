@@ -9,7 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Literal, get_args, get_origin
 
-from vcp.scalars import MAX_SAFE_INTEGER, Amount, Count, JsonObject, JsonValue, Number, Score, Text, is_plain_json
+from vcp.scalars import (
+    MAX_SAFE_INTEGER,
+    Amount,
+    AnyText,
+    Count,
+    JsonObject,
+    JsonValue,
+    Number,
+    Score,
+    Text,
+    is_plain_json,
+)
 
 Test = Callable[[Any], bool]
 _INFINITY = float("inf")
@@ -25,14 +36,14 @@ def _is_text(value: Any) -> bool:
 
 
 _TESTS: Final[list[tuple[Any, Test]]] = [
-    (str, _is_text),
+    (AnyText, _is_text),
     (Text, lambda value: _is_text(value) and bool(value) and not value.isspace()),
     (bool, lambda value: value is True or value is False),
     (Number, lambda value: type(value) is float and -_INFINITY < value < _INFINITY),
     (Amount, lambda value: type(value) is float and 0 <= value < _INFINITY),
     (Score, lambda value: type(value) is float and 0 <= value <= 1),
     (Count, lambda value: type(value) is int and 0 <= value <= MAX_SAFE_INTEGER),
-    (list[str], lambda value: type(value) is list and all(map(_is_text, value))),
+    (list[AnyText], lambda value: type(value) is list and all(map(_is_text, value))),
     (JsonValue, is_plain_json),
     (JsonObject, lambda value: type(value) is dict and is_plain_json(value)),
 ]

@@ -18,7 +18,7 @@ from vcp.compat.cases import manifest
 from vcp.errors import ERROR_NAMES
 from vcp.findings import Finding
 from vcp.models import Capability, VCPMessage
-from vcp.scalars import Amount, Count, JsonObject, JsonValue, Number, Score, Text, Timestamp
+from vcp.scalars import Amount, AnyText, Count, JsonObject, JsonValue, Number, Score, Text, Timestamp
 from vcp.shape import own_type
 from vcp.versions import v03, v04
 from vcp.versions.v03 import PublishedMessage, Scalar, UnixSeconds, ZuluTime
@@ -31,7 +31,7 @@ _VALIDATION_RULE: Final = ("S", "X", "C", "A", "V")
 # The types are Annotated with constraints that cannot be hashed, so this is no dict.
 _WORDS: Final[Sequence[tuple[Any, str]]] = (
     (Text, "text, not blank"),
-    (str, "text"),
+    (AnyText, "text"),
     (bool, "bool"),
     (Number, "float"),
     (Amount, "float, 0 or more"),

@@ -20,6 +20,10 @@ from pydantic_core.core_schema import lax_or_strict_schema, no_info_before_valid
 
 # Deeper free-form values are refused: many JSON readers stop at 128 or 200 levels.
 MAX_DEPTH = 100
+# In one free-form value. Far above any record's; objects of a program that hold one another have values without end.
+MAX_VALUES = 2**22
+# Each problem costs a hundred times the bytes that caused it.
+MAX_PROBLEMS = 10_000
 # The largest integer every JSON reader keeps exactly (RFC 8259, section 6).
 MAX_SAFE_INTEGER = 2**53 - 1
 
@@ -85,13 +89,33 @@ def _absent_if_null(value: Any) -> Any:
 
 
 def json_problems(value: Any) -> list[tuple[Path, str, str]]:
-    """Everything in a free-form value that JSON cannot carry: (path below the value, rule id, text)."""
+    """Everything in a free-form value that JSON cannot carry: (path below the value, rule id, text).
+
+    One for the whole value when there is more than anyone can read.
+    """
+    if _has_too_many_values(value):
+        return [((), "S2", f"more than {MAX_VALUES} values")]
     found: list[tuple[Path, str, str]] = []
     _collect(value, (), found)
+    if len(found) > MAX_PROBLEMS:
+        return [((), "S2", f"more than {MAX_PROBLEMS} values are broken")]
     return found
 
 
+def _has_too_many_values(value: Any) -> bool:
+    level, count = [value], 0
+    for _ in range(MAX_DEPTH + 1):
+        holders = [inner for inner in level if isinstance(inner, (dict, list))]
+        count += sum(map(len, holders))
+        if count > MAX_VALUES:
+            return True
+        level = [one for inner in holders for one in (inner.values() if isinstance(inner, dict) else inner)]
+    return False
+
+
 def _collect(value: Any, path: Path, found: list[tuple[Path, str, str]]) -> None:
+    if len(found) > MAX_PROBLEMS:
+        return
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str) or _leaf_problem(key):
@@ -145,6 +169,7 @@ def is_plain_json(value: Any) -> bool:
     """
     keys: list[Any] = []
     level = [value]
+    count = 0
     for _ in range(MAX_DEPTH + 1):
         below: list[Any] = []
         for inner in level:
@@ -164,6 +189,9 @@ def is_plain_json(value: Any) -> bool:
                 return False
         if not below:
             return _are_texts(keys)
+        count += len(below)
+        if count > MAX_VALUES:
+            return False
         level = below
     return False
 
@@ -227,6 +255,8 @@ Opt = Annotated[_T | None, Field(default=None, exclude_if=_is_none)]
 # A field with another default: null stands for that.
 Filled = Annotated[_T, NULL_IS_ABSENT]
 
+# Without any constraint pydantic lets half a surrogate pair through, which no JSON in UTF-8 can carry.
+AnyText = Annotated[str, Field(min_length=0)]
 Text = Annotated[str, Field(pattern=r"\S")]
 Number = Annotated[float, Field(allow_inf_nan=False), _NO_BOOLEAN]
 Amount = Annotated[float, Field(allow_inf_nan=False, ge=0), _NO_BOOLEAN]

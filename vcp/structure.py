@@ -146,17 +146,19 @@ def _look_below(raw: Any, place: Shape, path: Path, found: list[Finding]) -> Non
 
 def _members(raw: Any, place: Shape) -> Iterable[tuple[str | int, Any]]:
     if place.kind == "map" and isinstance(raw, dict):
-        return ((str(key), value) for key, value in raw.items())
+        return ((key, value) for key, value in raw.items() if isinstance(key, str))
     return enumerate(raw) if place.kind == "list" and isinstance(raw, list) else ()
 
 
 def _look_at_fields(raw: dict[Any, Any], place: Shape, path: Path, found: list[Finding]) -> None:
     fields, synonyms = place.fields, place.synonyms
     for key in raw.keys() - place.plain_fields:
+        if not isinstance(key, str):  # refused by pydantic
+            continue
         name = synonyms.get(key, key)
         child = fields.get(name)
         if child is None or (name != key and raw.get(name) is not None):
-            found.append(Finding("S8", (*path, str(key)), "the schema has no such field; it is kept"))
+            found.append(Finding("S8", (*path, key), "the schema has no such field; it is kept"))
         elif child.layered:
             _look_below(raw[key], child, (*path, name), found)
 

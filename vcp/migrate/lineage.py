@@ -27,7 +27,10 @@ def from_lineage(message: dict[str, Any], report: MigrationReport) -> None:
 
 
 def relabel(message: dict[str, Any]) -> None:
-    """Call a message 0.5 that has the fields of v0.5 and called itself 0.4."""
+    """Call a message 0.5 that has the fields of v0.5 and called itself 0.4; v0.4 tells the direction as channel."""
+    call = message["vcp_payload"]["call"]
+    if call.get("channel") in ("inbound", "outbound"):
+        call["direction"] = call.pop("channel")
     provenance = message["vcp_payload"]["provenance"]
     steps = provenance.get("transformation_history", [])
     provenance["transformation_history"] = [*steps, "relabelled_from_v0.4"]

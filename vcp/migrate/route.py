@@ -6,6 +6,7 @@ Reads no clock and no randomness, so equal input gives equal output; the input i
 from __future__ import annotations
 
 import copy
+import json
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -50,7 +51,7 @@ def migrate(
     content = _content(message)
     source = _checked(content, "the message is not valid", report)
     # Only now: what is valid is not nested too deeply to be copied.
-    content = copy.deepcopy(content)
+    content = _json_copy(content)
     target = _target(content, source, to, shape)
     result = content if source == target else _moved(content, source, target, force, report)
     return Migration(result, report, source, target)
@@ -62,6 +63,14 @@ def _content(message: Any) -> Any:
     except SchemaError as error:
         raise MigrationError(error.message, error.field_path, error.errors) from None
     return content.model_dump(mode="json") if isinstance(content, VCPModel) else content
+
+
+def _json_copy(content: Any) -> Any:
+    """A copy in JSON's own types: a dict may hold bytes or datetimes, which the models read as text and time."""
+    try:
+        return json.loads(json.dumps(content))
+    except TypeError:
+        raise MigrationError("the message holds a value that is none of JSON") from None
 
 
 def _checked(content: Any, problem: str, report: MigrationReport) -> Form:

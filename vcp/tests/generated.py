@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 from hypothesis import strategies as st
 
 from vcp.models import CapabilityInvocation
-from vcp.scalars import MAX_SAFE_INTEGER, Amount, Count, JsonValue, Number, Score, Text
+from vcp.scalars import MAX_SAFE_INTEGER, Amount, AnyText, Count, JsonValue, Number, Score, Text
 from vcp.shape import Shape
 from vcp.versions.v03 import Scalar, UnixSeconds, ZuluTime
 from vcp.versions.v04 import Days
@@ -48,7 +48,7 @@ zulu_times = st.builds(
 times = zulu_times | zulu_times.map(lambda text: text[:-1] + "+02:00") | st.integers(1_760_000_000, 1_770_000_000)
 
 _VALUES: list[tuple[Any, Strategy]] = [
-    (str, words),
+    (AnyText, words),
     (bool, st.booleans()),
     (Text, names),
     (Score, scores),

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 from hypothesis import strategies as st
 
 from vcp.models import MESSAGE_SHAPE
-from vcp.scalars import MAX_SAFE_INTEGER, Amount, Count, Number, Score, Text
+from vcp.scalars import MAX_SAFE_INTEGER, Amount, AnyText, Count, Number, Score, Text
 from vcp.shape import Shape
 
 Json = Any
@@ -25,7 +25,7 @@ offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(
 moments = st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 29), timezones=offsets)  # noqa: DTZ001 - zones are drawn
 
 _SCALARS: list[tuple[Any, st.SearchStrategy[Json]]] = [
-    (str, texts),
+    (AnyText, texts),
     (Text, words),
     (bool, st.booleans()),
     (Number, finite),

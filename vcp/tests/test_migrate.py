@@ -259,6 +259,15 @@ UPGRADED: list[tuple[dict[str, Any], str, Any]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("way", ["inbound", "outbound"])
+def test_a_direction_told_as_channel_becomes_one(way):
+    call = vcp.migrate(unsummed() | {"vcp_version": "0.4"}).message["vcp_payload"]["call"]
+    assert call["channel"] == "phone"
+    told = changed(changed(unsummed(), "vcp_version", "0.4"), "vcp_payload.call.channel", way)
+    call = vcp.migrate(told).message["vcp_payload"]["call"]
+    assert (call.get("channel"), call["direction"]) == (None, way)
+
+
 @pytest.mark.parametrize("number", range(len(UPGRADED)))
 def test_each_row_of_the_tables(number):
     message, path, expected = UPGRADED[number]

@@ -24,6 +24,7 @@ from vcp.models import (
 from vcp.scalars import (
     MAX_SAFE_INTEGER,
     Amount,
+    AnyText,
     Count,
     Filled,
     JsonObject,
@@ -97,7 +98,7 @@ class PublishedCall(VCPModel):
     start_time: ZuluTime
     end_time: ZuluTime
     duration_sec: Count
-    capabilities_invoked: Filled[list[str]] = Field(default_factory=list)
+    capabilities_invoked: Filled[list[AnyText]] = Field(default_factory=list)
     purpose_contract: PurposeContract
 
 
@@ -150,7 +151,7 @@ class GapDriver(VCPModel):
 
     type: Text
     weight: Score
-    note: Opt[str] = None
+    note: Opt[AnyText] = None
 
 
 class PerceptionGap03(VCPModel):
@@ -172,18 +173,18 @@ class PublishedOutcomes(VCPModel):
 class PublishedArtifacts(VCPModel):
     """Where recording and transcript lie."""
 
-    recording_url: Opt[str] = None
-    transcript_url: Opt[str] = None
-    provider_raw_payload_ref: Opt[str] = None
+    recording_url: Opt[AnyText] = None
+    transcript_url: Opt[AnyText] = None
+    provider_raw_payload_ref: Opt[AnyText] = None
 
 
 class PublishedCustom(VCPModel):
     """Everything outside the shared schema."""
 
     provider_specific: Filled[JsonObject] = Field(default_factory=dict)
-    outcome_hint: Opt[str] = None
+    outcome_hint: Opt[AnyText] = None
     synthetic: Opt[bool] = None
-    synthetic_recipe: Opt[str] = None
+    synthetic_recipe: Opt[AnyText] = None
 
 
 class PublishedAudit(VCPModel):
@@ -198,8 +199,8 @@ class RoleChoice(VCPModel):
     """The model taken for one role, and why."""
 
     chosen: Text
-    alternatives: Filled[list[str]] = Field(default_factory=list)
-    reason: Filled[list[str]] = Field(default_factory=list)
+    alternatives: Filled[list[AnyText]] = Field(default_factory=list)
+    reason: Filled[list[AnyText]] = Field(default_factory=list)
 
 
 class Roles03(VCPModel):
@@ -233,7 +234,7 @@ class HumanReadableReport(VCPModel):
     audience: Text
     headline: Text
     outcome_status: CallStatus
-    key_points: Filled[list[str]] = Field(default_factory=list)
+    key_points: Filled[list[AnyText]] = Field(default_factory=list)
     impact_metrics: Opt[ImpactMetrics] = None
 
 

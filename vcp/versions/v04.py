@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from vcp.models import CallDirection, VCPModel
-from vcp.scalars import Count, Filled, JsonObject, Number, Opt, Score, Text, Timestamp
+from vcp.scalars import AnyText, Count, Filled, JsonObject, Number, Opt, Score, Text, Timestamp
 
 ConsentMethod = Literal["explicit", "implicit", "inferred"]
 DisconnectReason = Literal["customer_hangup", "agent_hangup", "timeout", "technical_error", "completed", "transferred"]
@@ -19,15 +19,15 @@ class CallData(VCPModel):
     """Who spoke with whom and when; `channel` is the direction, in spite of its name."""
 
     call_id: Text
-    session_id: Opt[str] = None
+    session_id: Opt[AnyText] = None
     provider: Text
     start_time: Timestamp
     end_time: Timestamp
     duration_sec: Count
     channel: Opt[CallDirection] = None
-    to: Opt[str] = None
-    from_: Opt[str] = Field(default=None, alias="from")
-    capabilities_invoked: Filled[list[str]] = Field(default_factory=list)
+    to: Opt[AnyText] = None
+    from_: Opt[AnyText] = Field(default=None, alias="from")
+    capabilities_invoked: Filled[list[AnyText]] = Field(default_factory=list)
     purpose_contract: Opt[JsonObject] = None
 
 
@@ -57,8 +57,8 @@ class PerceptionGap04(VCPModel):
 
     gap_score: Score
     gap_class: PerceptionGapClass
-    drivers: Filled[list[str]] = Field(default_factory=list)
-    components: Opt[dict[str, Number]] = None
+    drivers: Filled[list[AnyText]] = Field(default_factory=list)
+    components: Opt[dict[AnyText, Number]] = None
 
 
 class OutcomesData(VCPModel):
@@ -73,10 +73,10 @@ class OutcomesData(VCPModel):
 class ArtifactsData(VCPModel):
     """Where recording and transcript lie."""
 
-    recording_url: Opt[str] = None
-    transcript_url: Opt[str] = None
-    summary: Opt[str] = None
-    provider_raw_payload_ref: Opt[str] = None
+    recording_url: Opt[AnyText] = None
+    transcript_url: Opt[AnyText] = None
+    summary: Opt[AnyText] = None
+    provider_raw_payload_ref: Opt[AnyText] = None
 
 
 class ProvenanceData(VCPModel):
@@ -85,7 +85,7 @@ class ProvenanceData(VCPModel):
     captured_at: Timestamp
     captured_by: Text
     source_system: Text
-    processing_chain: Filled[list[str]] = Field(default_factory=list)
+    processing_chain: Filled[list[AnyText]] = Field(default_factory=list)
     data_quality_score: Score
 
 
@@ -104,8 +104,8 @@ class CustomData(VCPModel):
     """Everything outside the shared schema."""
 
     provider_specific: Filled[JsonObject] = Field(default_factory=dict)
-    outcome_hint: Opt[str] = None
-    synthetic_recipe: Opt[str] = None
+    outcome_hint: Opt[AnyText] = None
+    synthetic_recipe: Opt[AnyText] = None
     synthetic: Filled[bool] = False
 
 
