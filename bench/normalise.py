@@ -36,7 +36,6 @@ from vcp import examples  # noqa: E402
 from voicelens.collector import calm_collector  # noqa: E402
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
-MANY = 100
 OF_A_MESSAGE = "json.loads of a message"
 
 
@@ -173,11 +172,11 @@ def _each(work: Callable[[Any], object], inputs: Sequence[Any]) -> None:
         work(one)
 
 
-def print_crowd(found: Sequence[Case], rounds: int, seconds: float, out: TextIO) -> None:
-    """The same reading with only the catalogue's mappings in memory, and with MANY."""
+def print_crowd(found: Sequence[Case], rounds: int, seconds: float, many: int, out: TextIO) -> None:
+    """The same reading with only the catalogue's mappings in memory, and with `many`."""
     print(f"\n{'read with':<24}{'events/s':>10}{'x json.loads':>14}", file=out)
     crowd: list[Case] = []
-    for loaded in (len(found), MANY):
+    for loaded in (len(found), many):
         while len(found) + len(crowd) < loaded:
             crowd.append(_another(found[len(crowd) % len(found)]))
             crowd[-1].read()
@@ -198,12 +197,13 @@ def main(arguments: Sequence[str] | None = None, out: TextIO = sys.stdout) -> No
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.2, help="of processor time for each stage in each round")
     parser.add_argument("--bytes", type=int, default=4096, help="size of the payloads")
+    parser.add_argument("--many", type=int, default=100, help="mappings in memory, to see that others do not slow one")
     parser.add_argument("--only", help="one provider of the catalogue")
     asked = parser.parse_args(arguments)
     found = [case for case in cases(asked.bytes) if asked.only in (None, case.slug)]
     print_stages(found, asked.rounds, asked.seconds, out)
     print_all_samples(found, asked.rounds, asked.seconds, asked.bytes, out)
-    print_crowd(found, asked.rounds, asked.seconds, out)
+    print_crowd(found, asked.rounds, asked.seconds, asked.many, out)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ more of them, and its longest text (a summary, a transcript in one text) fills w
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from apps.providers import catalog
@@ -13,6 +14,7 @@ from apps.providers import catalog
 Json = Any
 
 
+@cache
 def payload_of(slug: str, size: int) -> tuple[str, bytes]:
     """(name of the sample, body of about `size` bytes) of a provider, of its samples that make a message alone."""
     telling = {name: payload for name, payload in catalog.samples(slug).items() if _makes_a_message(slug, name)}
