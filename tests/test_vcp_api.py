@@ -179,7 +179,7 @@ NO_JSON = [
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_what_is_no_json_is_refused_everywhere(post, operation, body):
     told = refused(post(operation, body), "VCP_E004", "$")
-    assert told["message"] == "the text cannot be read as JSON"
+    assert told["message"].startswith("the text cannot be read as JSON")
     assert told["context"]["expected"] == "JSON in UTF-8"
 
 
