@@ -34,6 +34,8 @@ _EXPECTED: Mapping[str, str] = {
 }
 # Each costs a hundred times the bytes that caused it.
 MAX_REFUSALS: Final = 10_000
+# Of the parser's words only the place is passed on; the others may hold a part of the text.
+_POSITION: Final = re.compile(r"at line (\d+) column (\d+)$")
 _OFFSET = re.compile(r"(?:[Zz]|[+\-−]\d\d:?\d\d)$")
 
 
@@ -46,8 +48,10 @@ def read_json(text: str | bytes) -> Any:
     data = text.encode(errors="surrogatepass") if isinstance(text, str) else text
     try:
         return from_json(data)
-    except ValueError:
-        finding = Finding("S2", (), "the text cannot be read as JSON", "JSON in UTF-8")
+    except ValueError as error:
+        at = _POSITION.search(str(error))
+        where = f": line {at[1]}, column {at[2]}" if at else ""
+        finding = Finding("S2", (), f"the text cannot be read as JSON{where}", "JSON in UTF-8")
         raise SchemaError([finding.to_error()]) from None
 
 

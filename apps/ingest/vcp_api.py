@@ -68,9 +68,19 @@ def _options(form: type[serializers.Serializer[Any]], request: Request) -> dict[
     asked = form(data=request.query_params)
     unknown = set(request.query_params) - {*asked.fields, api_settings.URL_FORMAT_OVERRIDE}
     if unknown:
-        raise ValidationError(dict.fromkeys(sorted(unknown), "there is no such option"), code="invalid")
+        known = f"there are: {', '.join(asked.fields)}" if asked.fields else "there are none"
+        raise ValidationError(dict.fromkeys(sorted(unknown), f"there is no such option; {known}"), code="invalid")
     asked.is_valid(raise_exception=True)
     return asked.validated_data  # type: ignore[no-any-return]
+
+
+class OneOf(serializers.ChoiceField):
+    """A choice that names what is possible; DRF's own words repeat what was sent."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if data not in self.choices:
+            raise ValidationError(f"this must be one of: {', '.join(self.choices)}", code="invalid")
+        return super().to_internal_value(data)
 
 
 # --- validate -----------------------------------------------------------------------------------------------
@@ -110,8 +120,8 @@ class Validate(Operation):
 
 
 class MigrateOptions(serializers.Serializer[Any]):
-    to = serializers.ChoiceField(["0.5", "0.3"], default="0.5", help_text="The version to make of it.")
-    shape = serializers.ChoiceField(
+    to = OneOf(["0.5", "0.3"], default="0.5", help_text="The version to make of it.")
+    shape = OneOf(
         ["published", "lineage"], required=False, help_text="Of 0.3; published where the message came from it."
     )
     force = serializers.BooleanField(
@@ -173,14 +183,14 @@ class Checksum(Operation):
 
 class ExportOptions(serializers.Serializer[Any]):
     # Not `format`: by that name the API's own answers are chosen (JSON or page).
-    to = serializers.ChoiceField(list(EXPORTS), help_text="An IETF vCon, or OpenTelemetry spans as OTLP/JSON.")
+    to = OneOf(list(EXPORTS), help_text="An IETF vCon, or OpenTelemetry spans as OTLP/JSON.")
 
 
 class Export(Operation):
     @extend_schema(
         operation_id="vcp_export",
         summary="A 0.5 message as a vCon or as OpenTelemetry spans",
-        description="A vCon is made of a call that has ended. Spans hold no personal data. Upgrade older ones first.",
+        description="Both are of calls that have ended. Spans hold no personal data. Upgrade older ones first.",
         parameters=[ExportOptions],
         request=OpenApiTypes.OBJECT,
         responses={

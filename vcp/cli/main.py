@@ -147,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     known = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     of_files = {name: _with_files(known, name, text) for name, (_, text) in _COMMANDS.items()}
     of_files["validate"].add_argument(
-        "--now", type=_moment, metavar="TIME", help="when consents are looked at, with its offset; now"
+        "--now", type=_moment, metavar="TIME", help="when consents are judged, with its offset; default: now"
     )
     downgrade = of_files["downgrade"]
     downgrade.add_argument("--to", default="0.3", choices=["0.3"], help="the version; 0.3")

@@ -10,6 +10,7 @@ from vcp.cli.commands import Result, Row
 from vcp.cli.documents import Document
 
 _COLOURS: Final = {"error": "\x1b[31m", "warning": "\x1b[33m", "lost": "\x1b[33m"}
+_NOUNS: Final = ("error", "warning")
 _PLAIN: Final = "\x1b[0m"
 _WIDEST_PLACE: Final = 60
 
@@ -46,7 +47,7 @@ class Teller:
         """The counts, when there were several documents."""
         if self._documents.total() > 1:
             counts = [f"{self._documents.total()} messages", f"{self._documents[True]} fine"]
-            counts += [f"{self._documents[False]} not", *(f"{count} {kind}" for kind, count in self._rows.items())]
+            counts += [f"{self._documents[False]} not", *(_counted(count, kind) for kind, count in self._rows.items())]
             print(", ".join(counts), file=self._report)
 
     @property
@@ -64,6 +65,10 @@ class Teller:
     def _coloured(self, kind: str, width: int) -> str:
         text = f"{kind:<{width}}"
         return f"{_COLOURS[kind]}{text}{_PLAIN}" if kind in _COLOURS and self._report.isatty() else text
+
+
+def _counted(count: int, kind: str) -> str:
+    return f"{count} {kind}{'s' * (count > 1 and kind in _NOUNS)}"
 
 
 def dumped(value: Any, *, pretty: bool = False) -> str:

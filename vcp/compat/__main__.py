@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from vcp.compat.answers import answer
-from vcp.compat.cases import Case, chosen
+from vcp.compat.cases import Case, all_cases, chosen
 from vcp.compat.judge import by_id, judge
 from vcp.compat.report import summary, text
 
+# As the shell reports a program that was ended because nobody reads on.
+BROKEN_PIPE: Final = 141
 _ACTIONS = """\
 run      ask this implementation, and judge its answers (the default)
 judge    judge the results of any implementation: FILE holds JSON Lines, - is standard input
@@ -26,7 +30,7 @@ cases    print the cases as JSON Lines, fixtures and changes resolved
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks for, and give the exit status."""
     parser = _parser()
-    asked = parser.parse_args(arguments)
+    asked = parser.parse_intermixed_args(arguments)
     if (asked.action == "judge") != (asked.file is not None):
         parser.error("judge needs a FILE of results (- for standard input), and only judge takes one")
     try:
@@ -36,9 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _verdict(cases, _results(cases, asked.file), as_json=asked.json)
     except ValueError as error:
         parser.error(str(error))
-    for line in lines:
-        print(line)
-    return 0
+    return _printed(lines)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,11 +67,27 @@ def _lines(action: str, cases: Sequence[Case]) -> Iterator[str] | None:
     return None
 
 
+def _printed(lines: Iterator[str]) -> int:
+    """Where nobody reads to the end, such as `head`, the rest is left out without a word."""
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    return 0
+
+
 def _results(cases: Sequence[Case], file: IO[bytes] | None) -> Mapping[str, Mapping[str, Any]]:
     if file is None:
         return {case.id: answer(case) for case in cases}
     with file:
-        return by_id(file)
+        results = by_id(file)
+    unknown = sorted(results.keys() - {case.id for case in all_cases()})
+    if unknown:
+        raise ValueError(f"no such case: {', '.join(unknown[:3])}; `cases` prints those there are")
+    return results
 
 
 def _verdict(cases: Sequence[Case], results: Mapping[str, Mapping[str, Any]], *, as_json: bool) -> int:

@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from vcp.compat.cases import Case, at, expected_output, manifest
@@ -31,11 +31,15 @@ class Miss(NamedTuple):
 
 @dataclass(frozen=True)
 class Failure:
-    """A case that failed, with every difference; `follows` names the missed rules it stands on, else it is empty."""
+    """A case that failed, with every difference; `follows` names the missed rules it stands on, else it is empty.
+
+    `answered`: there was a result at all.
+    """
 
     case: Case
     misses: tuple[Miss, ...]
     follows: tuple[str, ...] = ()
+    answered: bool = True
 
     def breaks(self, rule: str) -> bool:
         """Whether one of the differences is of this rule."""
@@ -75,7 +79,7 @@ def judge(cases: Sequence[Case], results: Mapping[str, Mapping[str, Any]]) -> Ve
             continue
         misses = tuple(dict.fromkeys(misses_of(case, results.get(case.id))))
         if misses:
-            failed.append(Failure(case, misses))
+            failed.append(Failure(case, misses, answered=case.id in results))
         else:
             verdict.passed.append(case)
     verdict.failures.extend(_with_causes(failed))
@@ -92,7 +96,7 @@ def _with_causes(failed: Sequence[Failure]) -> Iterator[Failure]:
     for failure in failed:
         own = {miss.rule for miss in failure.misses}
         follows = tuple(rule for rule in failure.case.needs if rule in causes and rule not in own)
-        yield Failure(failure.case, failure.misses, follows)
+        yield replace(failure, follows=follows)
 
 
 # --- one answer ------------------------------------------------------------------------------------------------------

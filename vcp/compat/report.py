@@ -10,7 +10,7 @@ from vcp.compat.judge import Failure, Verdict
 
 Summary = dict[str, Any]
 
-# Rows that every case of a pair counts for: what happened when it was asked twice.
+# Rows that every case of a pair counts for: what happened when it was asked twice. Who gave no answer showed neither.
 _ALWAYS: Final = {"determinism": "stable.determinism", "input unchanged": "stable.input"}
 
 
@@ -48,7 +48,8 @@ def _matrix(verdict: Verdict) -> Iterator[Summary]:
             failed = sum(failure.case.row == row for failure in failures)
             yield from _row(part["pair"], row, sum(case.row == row for case in cases), failed)
         for row, rule in _ALWAYS.items():
-            yield from _row(part["pair"], row, len(cases), sum(failure.breaks(rule) for failure in failures))
+            failed = sum(failure.breaks(rule) or not failure.answered for failure in failures)
+            yield from _row(part["pair"], row, len(cases), failed)
 
 
 def _row(pair: str, row: str, cases: int, failed: int) -> Iterator[Summary]:

@@ -104,7 +104,7 @@ def test_one_bad_line_of_many_does_not_end_the_run(run):
         "standard input:1: valid", "standard input:2: not valid", "standard input:3: not valid",
         "standard input:4: not valid", "standard input:5: not valid", "standard input:6: valid", "6 messages",
     ]  # fmt: skip
-    assert out.splitlines()[-1] == "6 messages, 2 fine, 4 not, 4 error"
+    assert out.splitlines()[-1] == "6 messages, 2 fine, 4 not, 4 errors"
     assert "unknown version; supported: 0.3, 0.4, 0.5" in out
 
 

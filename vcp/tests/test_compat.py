@@ -329,6 +329,52 @@ def test_results_of_a_port_are_judged_from_a_file(capsys, tmp_path):
     )
 
 
+def test_the_order_of_words_on_the_command_line_does_not_matter(capsys, tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_text(run(capsys, "results", "--suite", "gap")[1])
+    assert run(capsys, "judge", "--suite", "gap", str(path)) == (0, _GAP.format(count=len(chosen("gap"))))
+
+
+def test_results_of_other_suites_may_stand_in_the_file_but_not_of_cases_that_are_none(capsys, tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_text(run(capsys, "results")[1])
+    assert run(capsys, "judge", str(path), "--suite", "gap")[0] == 0
+    path.write_text('{"id": "gap.gap.score.1000", "output": null}')
+    with pytest.raises(SystemExit):
+        command.main(["judge", str(path)])
+    assert "no such case: gap.gap.score.1000; `cases` prints those there are" in capsys.readouterr().err
+
+
+class Unread(io.StringIO):
+    """An output whose reader has gone; what lies behind it is a file of the test."""
+
+    def __init__(self, file):
+        super().__init__()
+        self.file = file
+
+    def write(self, text):
+        raise BrokenPipeError
+
+    def fileno(self):
+        return self.file.fileno()
+
+
+def test_cases_that_nobody_reads_to_the_end_end_the_run(monkeypatch, capsys, tmp_path):
+    with (tmp_path / "out").open("wb") as file:
+        monkeypatch.setattr(sys, "stdout", Unread(file))
+        assert command.main(["cases", "--suite", "gap"]) == 141
+    monkeypatch.undo()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_case_without_an_answer_shows_no_steadiness():
+    told = summary(judge(chosen(pair="0.3:0.5"), {}))
+    rows = next(part["rows"] for part in manifest()["matrix"] if part["pair"] == "0.3:0.5")
+    assert {row["row"]: row["passed"] for row in told["matrix"]} == dict.fromkeys(
+        [*rows, "determinism", "input unchanged"], 0
+    )
+
+
 def test_cases_are_printed_without_references_to_files(capsys):
     _status, out = run(capsys, "cases")
     cases = {case["id"]: case for case in map(json.loads, out.splitlines())}

@@ -14,6 +14,7 @@ from unfold.decorators import action, display
 from apps.ingest import operations
 from apps.ingest.admin.evidence import Told, told_by
 from apps.ingest.admin.filters import EventFilter, ProviderFilter
+from apps.ingest.admin.upgrades import shown_upgrades
 from apps.ingest.models import InboundEvent, Message
 from apps.providers.admin.base import (
     LargeTableAdmin,
@@ -114,7 +115,8 @@ class InboundEventAdmin(LargeTableAdmin):
             "facts": _facts(event),
             "headers": sorted(event.headers.items()),
             "body": body_text(event),
-            "report": pretty_json(event.report) if event.report else "",
+            **_report(event),
+            "ready_made": event.mapping_version is not None and event.mapping_version.format == "vcp",
             "told": _told(event),
             "trials": _trials(event) if request.user.has_perm("providers.view_mappingversion") else [],
             "fragment": pretty_json(event.fragment) if event.fragment else "",
@@ -192,6 +194,14 @@ def _trials(event: InboundEvent) -> list[MappingVersion]:
     if event.body_emptied_at or event.state == State.ERASED:
         return []
     return list(event.endpoint.provider.versions.exclude(state=MappingVersion.State.RETIRED).select_related("provider"))
+
+
+def _report(event: InboundEvent) -> dict[str, Any]:
+    """The report, with upgrades as a table of their own."""
+    told = event.report or {}
+    rest = {name: items for name, items in told.items() if name != "migrations"}
+    upgrades = shown_upgrades(told.get("migrations", ()))
+    return {"report": pretty_json(rest) if rest else "", "upgrades": upgrades}
 
 
 def _told(event: InboundEvent) -> list[Told]:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from unfold.decorators import action
 
 from apps.ingest import trial
+from apps.ingest.admin.upgrades import shown_upgrades
 from apps.ingest.models import InboundEvent
 from apps.ingest.trial_rules import RuleRow, message_changes, payload_of, remarks, rule_rows, rule_rows_of_call
 from apps.providers import publishing, registry
@@ -202,6 +203,7 @@ def _event(result: trial.CaseResult, mapping: Mapping) -> dict[str, Any]:
         **_table(rows),
         "leftovers": pretty_json(reading.fragment.data) if reading.fragment and reading.fragment.data else "",
         "warnings": reading.report.warnings,
+        "upgrades": shown_upgrades(reading.report.migrations),
     }
 
 
