@@ -54,16 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        _give_up_output()
+        give_up_output()
         return BROKEN_PIPE
     except OSError as error:  # reading fails elsewhere: this is the output
-        _give_up_output()
+        give_up_output()
         print(f"the output cannot be written: {error.strerror}", file=sys.stderr)
         return USAGE
     return status
 
 
-def _give_up_output() -> None:
+def give_up_output() -> None:
     """What is still in the buffer must not fail a second time when Python ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

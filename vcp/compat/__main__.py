@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, Any, Final
+from typing import IO, Any
 
+from vcp.cli.main import BROKEN_PIPE, give_up_output
 from vcp.compat.answers import answer
 from vcp.compat.cases import Case, all_cases, chosen
 from vcp.compat.judge import by_id, judge
 from vcp.compat.report import summary, text
 
-# As the shell reports a program that was ended because nobody reads on.
-BROKEN_PIPE: Final = 141
 _ACTIONS = """\
 run      ask this implementation, and judge its answers (the default)
 judge    judge the results of any implementation: FILE holds JSON Lines, - is standard input
@@ -74,7 +72,7 @@ def _printed(lines: Iterator[str]) -> int:
             print(line)
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_output()
         return BROKEN_PIPE
     return 0
 
