@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
@@ -70,7 +69,7 @@ def _printed(lines: Iterator[str]) -> int:
     try:
         for line in lines:
             print(line)
-        sys.stdout.flush()
+        print(end="", flush=True)
     except BrokenPipeError:
         give_up_output()
         return BROKEN_PIPE
