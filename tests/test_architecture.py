@@ -32,7 +32,7 @@ IMPURE = {"time", "random", "secrets", "uuid", "os", "sys", "socket", "http", "u
 SENDER = "vcp.exports.otlp_http"
 SENDS_BY = {"http.client", "urllib.request"}
 # The command line is the way from the machine to the pure parts: it reads files, streams and the clock.
-COMMAND_LINE = ("vcp.cli", "vcp.__main__")
+COMMAND_LINE = ("vcp.cli", "vcp.__main__", "vcp.compat.__main__")
 READS_BY = {"sys", "os", "pathlib.Path"}
 CLOCKS = {"now", "utcnow", "today"}
 # The slug of ready-made messages is the name of the protocol itself, which everything speaks.
