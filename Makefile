@@ -12,7 +12,7 @@ TYPECHECK_ENV := SERVICE_ENV=test SECRET_KEY=none FIELD_ENCRYPTION_KEYS=t1:none 
 BENCH_ENV := SERVICE_ENV=test SECRET_KEY=none FIELD_ENCRYPTION_KEYS=t1:none PSEUDONYM_KEY=t1:known-to-every-reader
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-sqlite test-postgres image-steps browser lint typecheck coverage bench bench-normalise clean
+.PHONY: help install run demo test test-sqlite test-postgres image-steps browser lint typecheck coverage proof bench bench-normalise clean
 .NOTPARALLEL:
 
 help: ## Show this list
@@ -50,6 +50,9 @@ typecheck: $(TEST_STAMP) ## Check types
 coverage: $(TEST_STAMP) ## Check that the protocol's own tests take every branch of vcp/
 	$(PY) -m coverage run --branch --source=vcp --omit='vcp/tests/*' -m pytest -q vcp -n 0
 	$(PY) -m coverage report --skip-covered --show-missing --fail-under=100
+
+proof: $(TEST_STAMP) ## Run the property tests with 20 times as many examples as the suite does
+	PROOF=20 $(PY) -m pytest -q vcp apps/providers/engine -n $(JOBS)
 
 bench: $(RUN_STAMP) ## Measure how fast one core validates, writes and makes messages; compare with the last time
 	@$(PY) -m bench

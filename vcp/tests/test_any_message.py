@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -20,9 +20,10 @@ from vcp.structure import MAX_REFUSALS
 from vcp.tests.samples import NOW, changed, full, without
 from vcp.tests.strategies import extended_messages, offsets
 from vcp.tests.test_validate import CALL, PAYLOAD, check, fixed, rules
+from vcp.tests.tries import tries
 from vcp.validate import validate
 
-fewer = settings(fixed, max_examples=40)
+fewer = tries(25)
 
 
 @fewer

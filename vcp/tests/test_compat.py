@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import vcp.compat.__main__ as command
@@ -25,6 +25,7 @@ from vcp.compat.report import summary, text
 from vcp.findings import WARNING_RULES
 from vcp.migrate import made
 from vcp.rules import CROSS_FIELD_RULES
+from vcp.tests.tries import tries
 
 # By name, since the package gives its functions the names of their modules.
 checksum_module = import_module("vcp.checksum")
@@ -264,7 +265,7 @@ _LINES = st.fixed_dictionaries(
 )
 
 
-@settings(derandomize=True, database=None, deadline=None, max_examples=60)
+@tries(30)
 @given(st.sampled_from(CASES), _LINES)
 def test_whatever_a_result_holds_there_is_a_verdict(case, line):
     try:

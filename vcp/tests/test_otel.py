@@ -6,7 +6,7 @@ import json
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vcp.errors import VCPError
@@ -15,12 +15,13 @@ from vcp.exports.otel import to_spans
 from vcp.models import ModelRole, OutcomeStatus, VCPMessage
 from vcp.tests.message_strategies import MOMENTS, RECENT, messages
 from vcp.tests.samples import changed, full, vector, without
+from vcp.tests.tries import tries
 
 PAYLOAD = "vcp_payload"
 CALL = f"{PAYLOAD}.call"
 HEX = frozenset("0123456789abcdef")
 # The same examples on every run.
-fixed = settings(derandomize=True, database=None, deadline=None, max_examples=100)
+fixed = tries(40)
 
 
 def ended() -> dict[str, Any]:

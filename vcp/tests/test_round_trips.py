@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import vcp
@@ -18,13 +18,12 @@ from vcp.models import MESSAGE_SHAPE
 from vcp.shape import Shape
 from vcp.tests.generated import free, values
 from vcp.tests.samples import NOW
+from vcp.tests.tries import tries
 from vcp.versions.forms import COMPLETE, LINEAGE, PUBLISHED
 from vcp.versions.reading import OLDER_FORMS
 
 # The same examples on every run.
-fixed = settings(
-    derandomize=True, database=None, deadline=None, max_examples=60, suppress_health_check=list(HealthCheck)
-)
+fixed = tries(25)
 
 
 def _in_time(call: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import uuid
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vcp.errors import SchemaError, VCPError
@@ -18,13 +18,14 @@ from vcp.exports.vcon import MESSAGE_SCHEMA, content_hash, from_vcon, to_vcon, v
 from vcp.models import ConsentStatus, OutcomeStatus, VCPMessage
 from vcp.tests.message_strategies import JSON, messages
 from vcp.tests.samples import changed, full, vector, without
+from vcp.tests.tries import tries
 from vcp.tests.vcon_rules import problems
 
 PAYLOAD = "vcp_payload"
 CALL = f"{PAYLOAD}.call"
 RECORDING = "https://files.example.test/calls/1.wav?sig=a%2Fb"
 # The same examples on every run.
-fixed = settings(derandomize=True, database=None, deadline=None, max_examples=150)
+fixed = tries(40)
 
 
 def ended() -> dict[str, Any]:

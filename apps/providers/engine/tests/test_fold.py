@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.providers.engine.fold import Event, fold, overlay, sort_keys
@@ -28,6 +28,7 @@ from apps.providers.engine.tests.specs import (
     message,
 )
 from vcp import validate
+from vcp.tests.tries import tries
 
 TO = {"source": "call.to", "target": "call.to", "transform": "text"}
 SUMMARY = {"source": "call.summary", "target": "hcr.summary", "transform": "text"}
@@ -423,7 +424,7 @@ WIDE = mapping(
 )
 
 
-@settings(max_examples=150)
+@tries(50)
 @given(st.lists(PAYLOAD, min_size=1, max_size=5), st.randoms(use_true_random=False))
 def test_every_order_of_arrival_gives_the_same_valid_message(payloads, random):
     events = [event(WIDE, payload, digest=f"{number}") for number, payload in enumerate(payloads)]
