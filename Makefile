@@ -29,10 +29,10 @@ demo: $(RUN_STAMP) ## Send signed sample calls of every provider to the running 
 test: browser lint typecheck test-sqlite test-postgres ## Check everything: lint, types, the suite on SQLite, what may differ on PostgreSQL too
 
 test-sqlite: $(TEST_STAMP) ## Run the suite on SQLite
-	$(PY) -m pytest --db sqlite -n $(JOBS)
+	$(PY) -m pytest --db sqlite -n $(JOBS) --dist worksteal
 
 test-postgres: $(TEST_STAMP) ## Run what may differ there on PostgreSQL (DATABASE_URL, else a private server)
-	$(PY) -m pytest --db postgres --database-only -n $(JOBS)
+	$(PY) -m pytest --db postgres --database-only -n $(JOBS) --dist worksteal
 
 browser: $(TEST_STAMP) ## Find a Chromium for the browser tests, or install one
 	@$(PY) -m tests.chromium

@@ -130,6 +130,7 @@ def _as_superuser(client: Client) -> Any:
     return request
 
 
+@pytest.mark.any_database
 def test_no_page_is_shown_to_strangers(rows: dict[Any, Any]) -> None:
     stranger = Client()
     pages = [page(model, "changelist") for model in MODELS] + [
@@ -141,6 +142,7 @@ def test_no_page_is_shown_to_strangers(rows: dict[Any, Any]) -> None:
         assert answer["Location"].startswith(reverse("admin:login"))
 
 
+@pytest.mark.any_database
 def test_staff_without_a_permission_sees_and_does_nothing(rows: dict[Any, Any]) -> None:
     staff = Client()
     staff.force_login(User.objects.create_user("nina", is_staff=True))
@@ -157,6 +159,7 @@ def test_staff_without_a_permission_sees_and_does_nothing(rows: dict[Any, Any]) 
         assert staff.post(url).status_code == 403, url
 
 
+@pytest.mark.any_database
 def test_actions_that_change_something_do_nothing_on_get(operator: Client, calls: None) -> None:
     before = [MappingVersion.objects.count(), list(InboundEvent.objects.values_list("state", flat=True))]
     for url in (
@@ -226,6 +229,7 @@ def test_pages_have_an_icon(operator: Client) -> None:
     assert f'<link rel="icon" href="{icon.headers["Location"]}"' in first
 
 
+@pytest.mark.any_database
 def test_the_path_above_a_page_calls_things_by_their_names(operator: Client, catalogue: None) -> None:
     row = Endpoint.objects.get(provider__slug="retell", slug="default")
     for kind in ("change", "history", "delete"):
@@ -235,6 +239,7 @@ def test_the_path_above_a_page_calls_things_by_their_names(operator: Client, cat
         ], kind  # fmt: skip
 
 
+@pytest.mark.any_database
 def test_what_stands_between_backticks_is_shown_as_code(operator: Client, catalogue: None) -> None:
     assert code_words("a `b.c` and <b>`d`</b> `") == "a <code>b.c</code> and &lt;b&gt;<code>d</code>&lt;/b&gt; `"
     assert code_words(mark_safe("<a>`b`</a>")) == "<a><code>b</code></a>"
@@ -265,6 +270,7 @@ def test_the_first_page_names_what_needs_attention(operator: Client, calls: None
     assert f"{draft} is not published" in shown
 
 
+@pytest.mark.any_database
 def test_an_endpoint_stands_once_on_the_first_page(operator: Client, catalogue: None, deliver: Any) -> None:
     endpoint = Endpoint.objects.get(provider__slug="retell", slug="default")
     Secret.objects.filter(auth_config__endpoint=endpoint).delete()
@@ -288,6 +294,7 @@ def test_an_endpoint_stands_once_on_the_first_page(operator: Client, catalogue: 
     assert [word for word, _ in lines()] == ["notice", "open to everyone"]
 
 
+@pytest.mark.any_database
 def test_a_draft_needs_no_attention_once_a_later_version_is_published(operator: Client, catalogue: None) -> None:
     def drafts() -> list[str]:
         told = operator.get(reverse("admin:index")).context["concerns"]
@@ -309,6 +316,7 @@ def test_the_first_page_says_when_all_is_well(operator: Client, catalogue: None)
 # --- foreign text --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.any_database
 def test_hostile_text_of_a_payload_is_escaped_on_every_page(operator: Client, deliver: Any, drain: Any) -> None:
     analysed = sample(ANALYZED, call_id=f"call_{HOSTILE}", disconnection_reason=HOSTILE)
     analysed["call"]["call_analysis"]["call_summary"] = HOSTILE
@@ -350,6 +358,7 @@ def test_a_delivery_of_any_bytes_can_be_looked_at(
     assert shown in answer.content.decode()
 
 
+@pytest.mark.any_database
 def test_a_large_body_is_cut_on_its_page(operator: Client, deliver: Any) -> None:
     deliver(b'{"event": "call_ended", "filler": "' + b"x" * 600_000 + b'"}')
     answer = operator.get(page(InboundEvent, "change", InboundEvent.objects.get().pk))
@@ -417,6 +426,7 @@ def test_the_slug_of_a_provider_cannot_be_changed(operator: Client, catalogue: N
         ("body_limit_bytes", "-1", "greater than or equal"),
     ],
 )
+@pytest.mark.any_database
 def test_a_provider_that_could_not_run_is_refused_at_the_field(
     field: str, value: str, problem: str, operator: Client, catalogue: None
 ) -> None:
@@ -488,6 +498,7 @@ def endpoint_url() -> str:
     return page(Endpoint, "change", default_endpoint().pk)
 
 
+@pytest.mark.any_database
 def test_an_endpoint_tells_how_to_set_it_up(operator: Client, db: None, settings: Any) -> None:
     settings.PUBLIC_BASE_URL = "https://voice.example.com"
     sync_catalog()
@@ -526,6 +537,7 @@ def test_an_endpoint_shows_its_last_accepted_and_refused_delivery(operator: Clie
     ],
     ids=["provider off", "endpoint off", "no secret", "all ended", "scheme none", "no mapping", "key lost"],
 )
+@pytest.mark.any_database
 def test_an_endpoint_says_why_it_takes_nothing(
     arrange: Callable[[], Any], why: str, operator: Client, catalogue: None
 ) -> None:
@@ -563,6 +575,7 @@ def every_page() -> Iterator[str]:
             yield from (page(model, kind, row.pk) for kind in ("change", "history"))
 
 
+@pytest.mark.any_database
 def test_a_refused_form_does_not_bring_the_secret_back(operator: Client, catalogue: None) -> None:
     data = filled(operator, endpoint_url()) | {"new_secret": "mistyped-secret-1", "allowed_addresses": "nonsense"}
     answer = operator.post(endpoint_url(), data)
@@ -571,6 +584,7 @@ def test_a_refused_form_does_not_bring_the_secret_back(operator: Client, catalog
     assert Secret.objects.filter(auth_config__endpoint=default_endpoint()).count() == 1
 
 
+@pytest.mark.any_database
 def test_a_secret_that_its_scheme_cannot_use_is_refused(operator: Client, catalogue: None) -> None:
     way = AuthConfig.objects.get(endpoint=default_endpoint())
     way.scheme = way.scheme | {"secret_encoding": "base64"}
@@ -587,6 +601,7 @@ def test_a_secret_that_its_scheme_cannot_use_is_refused(operator: Client, catalo
     ("choice", "ends_within"),
     [("", None), ("0", timedelta(0)), ("3600", timedelta(hours=1)), ("604800", timedelta(days=7))],
 )
+@pytest.mark.any_database
 def test_a_rotation_says_when_the_older_secrets_end(
     choice: str, ends_within: timedelta | None, operator: Client, catalogue: None
 ) -> None:
@@ -641,6 +656,7 @@ def test_changing_endpoints_does_not_allow_entering_secrets(catalogue: None) -> 
 @pytest.mark.parametrize(
     ("scheme", "problem"), [('{"kind": "hmac"}', "header"), ("[]", "required"), ('{"kind": "magic"}', "magic")]
 )
+@pytest.mark.any_database
 def test_an_auth_scheme_that_cannot_work_is_refused(
     scheme: str, problem: str, operator: Client, catalogue: None
 ) -> None:
@@ -674,6 +690,7 @@ def draft_url(draft: MappingVersion) -> str:
     return page(MappingVersion, "change", draft.pk)
 
 
+@pytest.mark.any_database
 def test_a_published_version_is_shown_and_not_changed(operator: Client, catalogue: None) -> None:
     url = page(MappingVersion, "change", version().pk)
     shown = text_of(operator.get(url))
@@ -724,6 +741,7 @@ def test_a_draft_is_edited_published_and_undone(
     assert [version(1).state, version(2).state] == ["published", "retired"]
 
 
+@pytest.mark.any_database
 def test_a_draft_that_the_samples_refute_is_not_published(operator: Client, draft: MappingVersion) -> None:
     data = filled(operator, draft_url(draft)) | {"read": '{"event": "event", "call_id": "call.no_such_field"}'}
     assert operator.post(draft_url(draft), data).status_code == 302
@@ -761,6 +779,7 @@ def test_there_is_nothing_to_undo_in_a_first_version(operator: Client, catalogue
     assert version().state == "published"
 
 
+@pytest.mark.any_database
 def test_the_actions_of_a_version_fit_its_state(operator: Client, draft: MappingVersion) -> None:
     def offered(number: int) -> list[str]:
         answer = operator.get(page(MappingVersion, "change", version(number).pk))
@@ -955,6 +974,7 @@ def test_the_evidence_names_the_event_that_won(operator: Client, calls: None) ->
     assert told["hcr.summary"].value == message().vcp["vcp_payload"]["hcr"]["summary"]
 
 
+@pytest.mark.any_database
 def test_a_ready_made_message_is_shown_too(operator: Client, calls: None) -> None:
     made = Message.objects.get(provider="northwind_voice")
     assert operator.get(page(Message, "change", made.pk)).status_code == 200
@@ -1017,6 +1037,7 @@ def test_an_emptied_field_takes_the_value_away(operator: Client, calls: None) ->
         ("further", '{"call.direction": 7}', "call.direction"),
     ],
 )
+@pytest.mark.any_database
 def test_a_correction_that_would_not_be_valid_is_refused_at_its_field(
     field: str, value: str, problem: str, operator: Client, calls: None
 ) -> None:
