@@ -95,16 +95,21 @@ def _rule(rule: Rule, sources: Sources, names: dict[str, Any]) -> Iterator[str]:
     if sources.is_searched(rule.slot):
         yield f"{indent}if value is LATER: value = at({rule.slot}, values)"
     yield f"{indent}if value is MISSING: missing({number})"
-    store = f"filled[{rule.spec.target!r}] = value_of(({rule.basis!r}, {number}, %s)); used({number}); break"
     if rule.quick is not None:
         names[f"given{number}"] = rule.quick.given
         test, result = (text.replace("GIVEN", f"given{number}") for text in rule.quick[:2])
-        yield f"{indent}elif {test}: {store % result}"
+        yield f"{indent}elif {test}: {_stored(rule, result)}"
     yield f"{indent}else:"
-    yield from (f"{indent} {line}" for line in _conversion(rule, store % "value"))
+    yield from (f"{indent} {line}" for line in _conversion(rule))
 
 
-def _conversion(rule: Rule, store: str) -> Iterator[str]:
+def _stored(rule: Rule, result: str) -> str:
+    """Fills the target and ends its loop."""
+    value = f"value_of(({rule.basis!r}, {rule.number}, {result}))"
+    return f"filled[{rule.spec.target!r}] = {value}; used({rule.number}); break"
+
+
+def _conversion(rule: Rule) -> Iterator[str]:
     number = rule.number
     yield "try:"
     yield (
@@ -119,7 +124,7 @@ def _conversion(rule: Rule, store: str) -> Iterator[str]:
     yield "except UNFIT as error:"
     yield f" fail(rule{number}, error, report)"
     yield "else:"
-    yield f" if value is not MISSING: {store}"
+    yield f" if value is not MISSING: {_stored(rule, 'value')}"
 
 
 # --- what the function calls ------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from apps.providers.engine import transforms
 from apps.providers.engine.errors import TransformError
-from apps.providers.engine.filling import DERIVED, OBSERVED, Fill, Rule, Target, compile_fill
+from apps.providers.engine.filling import DERIVED, OBSERVED, Convert, Fill, Rule, Target, compile_fill
 from apps.providers.engine.paths import MISSING
 from apps.providers.engine.sources import Sources
 from apps.providers.engine.spec import RULE_TARGETS, EventSpec, MappingSpec, RuleSpec, reads_call
@@ -20,7 +20,6 @@ from vcp.models import field_shape
 from vcp.shape import Shape
 
 Json = Any
-Fit = Callable[[Json], Json]
 # As much as the columns of a stored message hold (a cost as a float still exact to the nano-dollar); more is no fact of
 # a call but a mistake, and is left out.
 BELOW = {
@@ -108,7 +107,7 @@ def _decision_paths(spec: MappingSpec) -> list[str]:
     return [path for decision in spec.decisions for path in sorted(decision.paths())]
 
 
-def _compile_fit(target: str, transform: transforms.Transform) -> Fit | None:
+def _compile_fit(target: str, transform: transforms.Transform) -> Convert | None:
     place = None if target in RULE_TARGETS else field_shape(target)
     limit = BELOW.get(target)
     if place is None or (limit is None and transform.fits(place)):
@@ -125,7 +124,7 @@ def _compile_fit(target: str, transform: transforms.Transform) -> Fit | None:
     return fit
 
 
-def _quick(target: str, transform: transforms.Transform, fit: Fit | None) -> transforms.Quick | None:
+def _quick(target: str, transform: transforms.Transform, fit: Convert | None) -> transforms.Quick | None:
     """The transform's short way, where what it gives needs no second look, or only a glance."""
     quick = transform.quick()
     if quick is None or fit is None:

@@ -380,3 +380,15 @@ def test_rows_are_read_as_their_paths_say_whatever_the_names(row, fields):
     if isinstance(told.get("a"), (str, int)):
         told["a"] = words["a"].get(str(told["a"]).lower(), told["a"])
     assert json.dumps(row_reader(fields, words)(row)) == json.dumps(told)
+
+
+@pytest.mark.parametrize("transform", ["text", "listed"])
+@pytest.mark.parametrize("name", ["share_%", "%s", "{value}", "it's", 'a"b', "back\\slash", "GIVEN", "line\nbreak"])
+def test_a_target_is_filled_whatever_its_name(transform, name):
+    target = f"custom.provider_specific.some.data.{name}"
+    rule = {"source": "a", "target": target, "transform": transform}
+    _, fragment, report = Mapping(MappingSpec.model_validate({"rules": [rule]})).apply({"a": "x"})
+    assert {target: value.value for target, value in fragment.values.items()} == {
+        target: "x" if transform == "text" else ["x"]
+    }
+    assert report.used == [0]
