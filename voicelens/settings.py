@@ -99,6 +99,19 @@ INGEST_BATCH_SIZE = env.int("INGEST_BATCH_SIZE", default=200)
 INGEST_MAX_ATTEMPTS = env.int("INGEST_MAX_ATTEMPTS", default=5)
 INGEST_LEASE_SEC = env.int("INGEST_LEASE_SEC", default=60)
 
+# --- Monitoring ---------------------------------------------------------------------------------------------
+# Off: no page is looked at and no alert sent; what is stored stays.
+MONITORING_ENABLED = env.bool("MONITORING_ENABLED", default=True)
+# The first values of the schedules; ops change them in the admin. Health, status pages and feeds so many minutes apart,
+# documentation, OpenAPI and changelogs by cron (UTC).
+MONITORING_INTERVAL_MINUTES = env.int("MONITORING_INTERVAL_MINUTES", default=60)
+CRON_SCHEDULE = env.str("CRON_SCHEDULE", default="0 */6 * * *")
+MONITORING_RETENTION_DAYS = env.int("MONITORING_RETENTION_DAYS", default=90)
+# Sent with every outgoing request: whom a provider may ask about us.
+MONITORING_CONTACT = env.str("MONITORING_CONTACT", default="")
+# Hosts that checks and alerts may reach although their address is private or loopback: `status.internal:8443`.
+MONITORING_OPEN_HOSTS = env.list("MONITORING_OPEN_HOSTS", default=[])
+
 # --- Login ----------------------------------------------------------------------------------------------------
 # How often an address may ask /api/token, with right or wrong passwords; 0: no token is given for a password.
 TOKEN_REQUESTS_PER_MIN = env.int("TOKEN_REQUESTS_PER_MIN", default=20)
@@ -122,6 +135,7 @@ INSTALLED_APPS = [
     "voicelens",
     "apps.history",
     "apps.providers",
+    "apps.monitoring",
     "apps.ingest",
     "apps.analytics",
 ]

@@ -61,6 +61,11 @@ def validate_with(model: Any, value: Any, field: str) -> Any:
 class Provider(models.Model):
     """A company whose voice agents call us back by webhook."""
 
+    class Priority(models.TextChoices):
+        LOW = "low"
+        NORMAL = "normal"
+        HIGH = "high"
+
     slug = models.CharField(
         max_length=50,
         unique=True,
@@ -74,6 +79,10 @@ class Provider(models.Model):
     docs_url = models.URLField(blank=True)
     api_base_url = models.URLField(blank=True)
     pages = models.JSONField(default=list, blank=True, help_text="Pages worth watching: [{kind, url}].")
+    monitored = models.BooleanField(default=True, help_text="Off: none of its pages is looked at.")
+    priority = models.CharField(
+        max_length=10, choices=Priority, default=Priority.NORMAL, help_text="Severity rules can ask for it."
+    )
     source_addresses = models.JSONField(
         default=list,
         blank=True,

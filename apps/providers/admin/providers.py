@@ -58,7 +58,8 @@ class ProviderAdmin(TextColumns, ModelAdmin):
                 "existing endpoints keep theirs.",
             },
         ),
-        ("Pages and notes", {"fields": ("pages", "sources", "notes", "gaps", "stricter")}),
+        ("Monitoring", {"fields": (("monitored", "priority"), "pages")}),
+        ("Notes", {"fields": ("sources", "notes", "gaps", "stricter")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
@@ -81,8 +82,8 @@ class ProviderAdmin(TextColumns, ModelAdmin):
         return ("slug",) if obj else ()
 
     def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
-        # The catalogue says nothing about `enabled`: switching a provider off does not make its facts our own.
-        if not change or set(form.changed_data) - {"enabled"}:
+        # The catalogue says nothing about these: switching a provider off does not make its facts our own.
+        if not change or set(form.changed_data) - {"enabled", "monitored", "priority"}:
             obj.edited_at = timezone.now()
         super().save_model(request, obj, form, change)
 
