@@ -70,7 +70,7 @@ def _provider(spec: ProviderSpec, samples: list[list[str]]) -> str:
 
 def _links(spec: ProviderSpec) -> str:
     named = [("website", spec.website), ("documentation", spec.docs_url), ("API", spec.api_base_url)]
-    named += [(page.kind.replace("_", " "), page.url) for page in spec.pages if page.kind != "docs"]
+    named += [(page.kind.replace("_", " "), page.url) for page in spec.pages if page.kind not in ("docs", "api")]
     links = [f"[{name}]({url})" for name, url in named if url]
     return " · ".join([f"`{spec.slug}`", *links])
 
