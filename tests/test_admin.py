@@ -456,8 +456,9 @@ def test_a_provider_is_added_with_mapping_and_endpoint_and_takes_calls(
     operator: Client, deliver: Any, drain: Any
 ) -> None:
     """All of it by configuration: what no catalogue file knows works too."""
-    facts = {"slug": "newvoice", "name": "New Voice", "enabled": "on", "pages": "[]", "source_addresses": "[]",
-             "setup": "{}", "sources": "[]", "auth": '{"kind": "token", "header": "X-Token"}'}  # fmt: skip
+    facts = {"slug": "newvoice", "name": "New Voice", "enabled": "on", "priority": "normal", "pages": "[]",
+             "source_addresses": "[]", "setup": "{}", "sources": "[]",
+             "auth": '{"kind": "token", "header": "X-Token"}'}  # fmt: skip
     assert operator.post(page(Provider, "add"), facts).status_code == 302
     provider = Provider.objects.get(slug="newvoice")
     assert provider.edited_at is not None
