@@ -30,6 +30,8 @@ from tests.plugin import uses_database
 
 # WhiteNoise warns where nothing was collected yet, and a warning fails a test.
 Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+# A million rounds for the password of every user that a test makes would be a third of the suite's time.
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
