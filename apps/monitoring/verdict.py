@@ -43,7 +43,7 @@ class Judgement:
     """What one look changed.
 
     `transition` is (old state, new state); from `unknown` to `up` is a first sight, of which nobody needs to hear.
-    While `after.is_flapping` transitions are recorded, not told: `flapping` says "began" and "ended" instead, once each.
+    While `after.is_flapping` transitions are recorded but not told: `flapping` says "began" and "ended" once each.
     `fault` says "began" when the check itself does not work, "ended" when it does again, each once.
     `confirm_soon`: look again in a minute, for the next look may decide.
     """
