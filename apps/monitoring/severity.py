@@ -77,8 +77,8 @@ def names_any(words: Iterable[str], text: str) -> bool:
     "post_call_transcription". A plural in -s is the same word. Words apart by spaces may stand apart by `-` or `_` as
     well. What follows "non-" is not named: "non-breaking" is not `breaking`.
     """
-    searched = f"{text}\n{_HUMP.sub('_', text)}"
-    return any(_pattern(word).search(searched) for word in words if word.strip())
+    searched = _searched(text)
+    return any(_stands_in(tuple(word.lower().split()), searched) for word in words)
 
 
 def what_type(source: str, words: str) -> str:
@@ -98,12 +98,23 @@ def what_type(source: str, words: str) -> str:
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
+@lru_cache(maxsize=2)
+def _searched(text: str) -> str:
+    """Each rule searches the same text, so it is made ready once."""
+    return f"{text}\n{_HUMP.sub('_', text)}".lower()
+
+
+def _stands_in(parts: tuple[str, ...], searched: str) -> bool:
+    # The pattern is dear, and most words stand nowhere.
+    return bool(parts) and all(part in searched for part in parts) and bool(_pattern(parts).search(searched))
+
+
 @lru_cache(maxsize=1024)
-def _pattern(word: str) -> re.Pattern[str]:
-    body = r"[\s_-]+".join(re.escape(part) for part in word.split())
-    before = r"(?<![^\W_])(?<!\bnon-)(?<!\bnon )(?<!\bnon_)" if word.strip()[0].isalnum() else ""
-    after = r"s?(?![^\W_])" if word.strip()[-1].isalnum() else ""
-    return re.compile(before + body + after, re.IGNORECASE)
+def _pattern(parts: tuple[str, ...]) -> re.Pattern[str]:
+    body = r"[\s_-]+".join(re.escape(part) for part in parts)
+    before = r"(?<![^\W_])(?<!\bnon-)(?<!\bnon )(?<!\bnon_)" if parts[0][0].isalnum() else ""
+    after = r"s?(?![^\W_])" if parts[-1][-1].isalnum() else ""
+    return re.compile(before + body + after)
 
 
 def _fits(rule: Rule, finding: FindingFacts) -> bool:

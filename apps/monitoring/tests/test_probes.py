@@ -5,7 +5,7 @@ import json
 import pytest
 
 from apps.monitoring import content, probes
-from apps.monitoring.fetch import Answer, FetchError, Request
+from apps.monitoring.fetch import Answer, Door, FetchError, Request
 from apps.monitoring.outcome import Content, FeedEntry, Outcome, Standing
 from apps.monitoring.probes import Look
 
@@ -16,7 +16,7 @@ FEED = b"""<?xml version="1.0"?><rss version="2.0"><channel><title>Acme</title>
 READ = ["docs", "changelog", "openapi", "feed"]
 
 
-class PlayedDoor:
+class PlayedDoor(Door):
     """Answers each request with the same answer, or raises; keeps what was asked."""
 
     def __init__(self, played: Answer | Exception) -> None:
