@@ -110,7 +110,7 @@ def test_a_status_page_that_does_not_answer_says_nothing_of_the_service(failure)
 # --- Status pages
 
 
-@pytest.mark.parametrize("status", [301, 403, 404, 500, 503])
+@pytest.mark.parametrize("status", [300, 301, 403, 404, 500, 503])
 def test_a_status_page_with_another_answer_is_a_fault(status):
     outcome = looked("status", answer(status, b'{"status": {"indicator": "none"}}'))
 
@@ -181,7 +181,7 @@ def test_an_unchanged_page_is_up_and_keeps_what_the_next_request_asks_with(kind)
 @pytest.mark.parametrize("kind", READ)
 @pytest.mark.parametrize(
     ("status", "standing"),
-    [(404, "down"), (500, "down"), (301, "down"), (401, "fault"), (403, "fault"), (429, "fault")],
+    [(404, "down"), (500, "down"), (301, "down"), (300, "down"), (401, "fault"), (403, "fault"), (429, "fault")],
 )
 def test_a_page_with_another_answer_is_not_read(kind, status, standing):
     outcome = looked(kind, answer(status, HTML, etag='"1"'))
@@ -204,6 +204,12 @@ def test_text_that_cannot_be_read_is_a_fault_that_is_read_again_next_time(kind, 
     assert (outcome.standing, outcome.error_kind, outcome.status_code) == (Standing.FAULT, failure, 200)
     assert failure in outcome.error
     assert (outcome.etag, outcome.last_modified) == ("", "")
+
+
+def test_validators_as_long_as_their_columns_are_kept():
+    outcome = looked("docs", answer(body=HTML, etag="x" * 300, last_modified="y" * 100))
+
+    assert (len(outcome.etag), len(outcome.last_modified)) == (300, 100)
 
 
 def test_validators_too_long_to_keep_are_dropped_not_cut():

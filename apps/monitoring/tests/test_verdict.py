@@ -40,6 +40,7 @@ def states(looks, standings=None, **thresholds) -> str:
     [
         ("u", "u"),  # the first good look of all
         ("ddd", "??d"),  # the first sight is an outage
+        ("ggg", "??g"),
         ("ddu", "??u"),
         ("uddu", "uuuu"),
         ("uddudd", "uuuuuu"),
@@ -91,6 +92,11 @@ def test_a_check_that_does_not_work_is_told_once_and_told_again_when_it_works():
     assert [j.fault for j in told] == ["", "", "", "began", "", "", "ended", ""]
     assert [j.confirm_soon for j in told] == [False, True, True, False, False, False, False, False]
     assert not any(j.transition for j in told[1:])
+
+
+@pytest.mark.parametrize(("looks", "down_after"), [("ufffu", 3), ("ufu", 1), ("ufu", 0)])
+def test_as_many_faults_as_the_threshold_are_enough_to_be_told(looks, down_after):
+    assert [j.fault for j in follow(looks, down_after=down_after)][-2:] == ["began", "ended"]
 
 
 def test_a_few_faults_are_not_told():
