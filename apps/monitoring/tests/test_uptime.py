@@ -73,6 +73,12 @@ def test_the_four_windows_look_back_from_now():
     assert told["90d"].percent == pytest.approx(100 * 5 / 6)
 
 
+def test_each_window_is_as_long_as_its_name_says():
+    told = uptimes(spans(("up", -24 * 200, 9)), [], at(0))
+
+    assert {name: one.watched_sec / 86400 for name, one in told.items()} == {"24h": 1, "7d": 7, "30d": 30, "90d": 90}
+
+
 HOURS = st.integers(-30, 40)
 STATES = st.sampled_from(["up", "degraded", "down", "unknown"])
 
