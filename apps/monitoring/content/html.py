@@ -33,7 +33,9 @@ _FURNITURE = frozenset(
     " sr-only visually-hidden hash-link header-anchor anchor-link headerlink line-number line-numbers linenumber lineno"
     " linenos linenodiv gutter view-count view-counter page-views".split()
 )
-_BANNER = re.compile(r"(?i)(?:cookie|consent|gdpr)[-_]?(?:banner|consent|notice|bar|popup|modal|dialog)|onetrust|cookiebot")
+_BANNER = re.compile(
+    r"(?i)(?:cookie|consent|gdpr)[-_]?(?:banner|consent|notice|bar|popup|modal|dialog)|onetrust|cookiebot"
+)
 _NOTE = re.compile(r"(?i)\b(?:note|tip|info|warning|caution|danger|important|callout|admonition|alert)\b")
 _HIDING = re.compile(r"(?i)(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)")
 _AGO = re.compile(r"(?i).*\bago|just now|yesterday|today")

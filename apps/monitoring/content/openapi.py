@@ -128,7 +128,9 @@ class _Comparison:
                 yield SchemaChange(path, "parameter removed", True)
             elif name not in old:
                 needed = bool(new[name].get("required"))
-                yield SchemaChange(path, "required parameter added" if needed else "parameter added", needed and way == SENT)
+                yield SchemaChange(
+                    path, "required parameter added" if needed else "parameter added", needed and way == SENT
+                )
             else:
                 yield from _required(path, bool(old[name].get("required")), bool(new[name].get("required")), way)
                 yield from _flag(path, "deprecated", old[name], new[name])
@@ -160,7 +162,9 @@ class _Comparison:
                 yield SchemaChange(path, "response added", False)
             else:
                 yield from self._headers(path, _part(old[status], "headers"), _part(new[status], "headers"), way)
-                yield from self._content(f"{path}.body", _part(old[status], "content"), _part(new[status], "content"), way)
+                yield from self._content(
+                    f"{path}.body", _part(old[status], "content"), _part(new[status], "content"), way
+                )
 
     def _headers(self, at: str, old: Json, new: Json, way: Way) -> Iterator[SchemaChange]:
         for name in old.keys() | new.keys():
@@ -237,7 +241,9 @@ class _Comparison:
                 yield SchemaChange(at, "property removed", True)
             elif name not in was:
                 needed = name in needed_now
-                yield SchemaChange(at, "required property added" if needed else "property added", needed and way == SENT)
+                yield SchemaChange(
+                    at, "required property added" if needed else "property added", needed and way == SENT
+                )
             else:
                 yield from _required(at, name in needed_then, name in needed_now, way)
                 yield from self._schema(at, was[name], now[name], way)
@@ -261,7 +267,9 @@ class _Comparison:
             yield from self._schema(f"{path}.{key}[{_branch(now)}]", was, now, way)
         # An alternative less is narrower; a part less of allOf is wider.
         lost, won = (way == SENT, False) if key != "allOf" else (way == RECEIVED, way == SENT)
-        yield from (SchemaChange(path, f"{key} branch removed", lost, before=_branch(each)) for each in gone[len(come) :])
+        yield from (
+            SchemaChange(path, f"{key} branch removed", lost, before=_branch(each)) for each in gone[len(come) :]
+        )
         yield from (SchemaChange(path, f"{key} branch added", won, after=_branch(each)) for each in come[len(gone) :])
 
 

@@ -170,7 +170,9 @@ class _Reduction:
         known = [self._followed(parameter) for parameter in [*shared, *_list(given.get("parameters"))]]
         return {
             "parameters": self._parameters(path, known),
-            "body": self._swagger_body(known) if self._is_swagger else self._body(self._followed(given.get("requestBody"))),
+            "body": self._swagger_body(known)
+            if self._is_swagger
+            else self._body(self._followed(given.get("requestBody"))),
             "responses": {
                 status: self._response(self._followed(response))
                 for status, response in _mapping(given.get("responses")).items()
@@ -239,7 +241,9 @@ class _Reduction:
         swagger = {"*": self.schema(given["schema"])} if self._is_swagger and "schema" in given else {}
         headers = {
             name.lower(): self.schema(header if self._is_swagger else header.get("schema"))
-            for name, header in ((_text(name), self._followed(each)) for name, each in _mapping(given.get("headers")).items())
+            for name, header in (
+                (_text(name), self._followed(each)) for name, each in _mapping(given.get("headers")).items()
+            )
         }
         return {"content": swagger or self._content(given), "headers": headers}
 
