@@ -1,7 +1,7 @@
 """What is told of a change: the diff of the very text that was compared, and its size.
 
 Pages by line, in order: a block that moved is a removal and an addition. Lines that were edited are shown once, with
-`[-old-]{+new+}` around the words. Where a paragraph only breaks otherwise nothing has changed; in code each line counts.
+`[-old-]{+new+}` around the words. Where a paragraph only breaks otherwise nothing has changed; in code lines count.
 OpenAPI documents by meaning (see `openapi`); their diff is the list of changes.
 
 Bounded on any input: lines that stand once in both texts anchor the comparison, and what lies between two anchors is

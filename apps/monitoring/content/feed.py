@@ -8,6 +8,7 @@ import calendar
 import hashlib
 import io
 from datetime import UTC, datetime
+from urllib.parse import urljoin
 
 import feedparser
 
@@ -19,6 +20,7 @@ NEWEST = 10
 _LONGEST_GUID = 500
 _LONGEST_LINK = 1000
 _LONGEST_TEXT = 20_000
+_WIDE = (b"\xff\xfe", b"\xfe\xff")  # how UTF-16 begins
 
 
 def read_feed(body: bytes, content_type: str, url: str) -> tuple[FeedEntry, ...]:
@@ -33,19 +35,23 @@ def read_feed(body: bytes, content_type: str, url: str) -> tuple[FeedEntry, ...]
         raise ContentError(
             "format", "This is JSON, not RSS or Atom; JSON feeds are not read. Give the XML feed's address."
         )
-    parsed = _parsed(body, content_type, url)
-    entries = [_entry(each) for each in parsed.get("entries", ())]
+    parsed = _parsed(body, content_type)
+    entries = [_entry(each, url) for each in parsed.get("entries", ())]
     if not entries and (parsed.get("bozo") or not parsed.get("version")):
         raise ContentError("format", _why_not(body, parsed))
     return _newest([each for each in entries if each is not None])
 
 
-def _parsed(body: bytes, content_type: str, url: str) -> feedparser.FeedParserDict:
-    headers = {"content-type": content_type or "application/xml", "content-location": url}
+def _parsed(body: bytes, content_type: str) -> feedparser.FeedParserDict:
+    media = content_type.partition(";")[0] if body.startswith(_WIDE) else content_type
+    if body.startswith(_WIDE):
+        body, media = body.decode("utf-16", "replace").encode(), f"{media or 'text/xml'}; charset=utf-8"
     try:
-        # As a stream: plain bytes would be taken for a file's name or an address to fetch.
+        # As a stream: plain bytes would be taken for a file's name or an address to fetch. Without the address of the
+        # feed: guids would be joined to it, and be others after a redirect.
+        headers = {"content-type": media or "application/xml"}
         return feedparser.parse(io.BytesIO(body), response_headers=headers, sanitize_html=False)
-    except Exception as error:  # noqa: BLE001 - on hostile input the parser raises whatever it comes upon
+    except Exception as error:  # on hostile input the parser raises whatever it comes upon
         raise ContentError("format", f"The feed cannot be read ({type(error).__name__}).") from error
 
 
@@ -58,9 +64,9 @@ def _why_not(body: bytes, parsed: feedparser.FeedParserDict) -> str:
     return "This is neither RSS nor Atom."
 
 
-def _entry(given: feedparser.FeedParserDict) -> FeedEntry | None:
+def _entry(given: feedparser.FeedParserDict, url: str) -> FeedEntry | None:
     """None for an entry that says nothing at all."""
-    link = text.clean(_words(given, "link"))[:_LONGEST_LINK]
+    link = _joined(url, text.clean(_words(given, "link")))[:_LONGEST_LINK]
     summary = html.plain(_words(given, "summary")[:_LONGEST_TEXT])
     title = html.plain(_words(given, "title")[:_LONGEST_TEXT]) or summary[:200]
     guid = text.clean(_words(given, "id")) or link
@@ -69,6 +75,13 @@ def _entry(given: feedparser.FeedParserDict) -> FeedEntry | None:
     if not guid or len(guid) > _LONGEST_GUID:
         guid = "sha256:" + hashlib.sha256((guid or title).encode("utf-8", "replace")).hexdigest()
     return FeedEntry(guid, title[:500], link, summary, _time(given))
+
+
+def _joined(url: str, link: str) -> str:
+    try:
+        return urljoin(url, link) if link else ""
+    except ValueError:
+        return link
 
 
 def _words(given: feedparser.FeedParserDict, key: str) -> str:

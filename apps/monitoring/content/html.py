@@ -19,19 +19,86 @@ from apps.monitoring.content import text
 from apps.monitoring.content.errors import ContentError
 
 _MAIN = (
-    "main", "[role=main]", "article", "#main-content", ".main-content", ".markdown-body", "#content", ".content", "body",
+    "main", "[role=main]", "article", "#main-content", ".main-content", ".markdown-body", "#content", ".content",
+    "body",
 )  # fmt: skip
 _DROPPED = frozenset(
-    "script style template noscript nav footer svg canvas iframe video audio object embed dialog input select textarea"
-    " progress meter link meta head title img picture map".split()
+    [
+        "script",
+        "style",
+        "template",
+        "noscript",
+        "nav",
+        "footer",
+        "svg",
+        "canvas",
+        "iframe",
+        "video",
+        "audio",
+        "object",
+        "embed",
+        "dialog",
+        "input",
+        "select",
+        "textarea",
+        "progress",
+        "meter",
+        "link",
+        "meta",
+        "head",
+        "title",
+        "img",
+        "picture",
+        "map",
+    ]
 )
-_DROPPED_ROLES = frozenset("navigation contentinfo search dialog alertdialog toolbar menu menubar tooltip".split())
+_DROPPED_ROLES = frozenset(
+    ["navigation", "contentinfo", "search", "dialog", "alertdialog", "toolbar", "menu", "menubar", "tooltip"]
+)
 _FURNITURE = frozenset(
-    "breadcrumb breadcrumbs theme-doc-breadcrumbs pagination pagination-nav pager prev-next toc table-of-contents"
-    " theme-doc-toc-desktop theme-doc-toc-mobile sidebar page-feedback feedback share-buttons social-share reading-time"
-    " last-updated theme-last-updated edit-page edit-this-page theme-edit-this-page copy-button copy-btn skip-link"
-    " sr-only visually-hidden hash-link header-anchor anchor-link headerlink line-number line-numbers linenumber lineno"
-    " linenos linenodiv gutter view-count view-counter page-views".split()
+    [
+        "breadcrumb",
+        "breadcrumbs",
+        "theme-doc-breadcrumbs",
+        "pagination",
+        "pagination-nav",
+        "pager",
+        "prev-next",
+        "toc",
+        "table-of-contents",
+        "theme-doc-toc-desktop",
+        "theme-doc-toc-mobile",
+        "sidebar",
+        "page-feedback",
+        "feedback",
+        "share-buttons",
+        "social-share",
+        "reading-time",
+        "last-updated",
+        "theme-last-updated",
+        "edit-page",
+        "edit-this-page",
+        "theme-edit-this-page",
+        "copy-button",
+        "copy-btn",
+        "skip-link",
+        "sr-only",
+        "visually-hidden",
+        "hash-link",
+        "header-anchor",
+        "anchor-link",
+        "headerlink",
+        "line-number",
+        "line-numbers",
+        "linenumber",
+        "lineno",
+        "linenos",
+        "linenodiv",
+        "gutter",
+        "view-count",
+        "view-counter",
+        "page-views",
+    ]
 )
 _BANNER = re.compile(
     r"(?i)(?:cookie|consent|gdpr)[-_]?(?:banner|consent|notice|bar|popup|modal|dialog)|onetrust|cookiebot"
@@ -40,15 +107,90 @@ _NOTE = re.compile(r"(?i)\b(?:note|tip|info|warning|caution|danger|important|cal
 _HIDING = re.compile(r"(?i)(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)")
 _AGO = re.compile(r"(?i).*\bago|just now|yesterday|today")
 _INLINE = frozenset(
-    "a abbr b bdi bdo big cite code data del dfn em font i ins kbd label mark q rp rt ruby s samp small span strike strong"
-    " sub sup time tt u var wbr".split()
+    [
+        "a",
+        "abbr",
+        "b",
+        "bdi",
+        "bdo",
+        "big",
+        "cite",
+        "code",
+        "data",
+        "del",
+        "dfn",
+        "em",
+        "font",
+        "i",
+        "ins",
+        "kbd",
+        "label",
+        "mark",
+        "q",
+        "rp",
+        "rt",
+        "ruby",
+        "s",
+        "samp",
+        "small",
+        "span",
+        "strike",
+        "strong",
+        "sub",
+        "sup",
+        "time",
+        "tt",
+        "u",
+        "var",
+        "wbr",
+    ]
 )
 _HEADINGS = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)")
 # Their end may be left out, or they have none.
 _UNPAIRED = frozenset(
-    "area base br col embed hr img input link meta param source track wbr p li dt dd td th tr thead tbody tfoot option"
-    " optgroup rt rp path circle rect line polyline polygon ellipse use stop html head body".split()
+    [
+        "area",
+        "base",
+        "br",
+        "col",
+        "embed",
+        "hr",
+        "img",
+        "input",
+        "link",
+        "meta",
+        "param",
+        "source",
+        "track",
+        "wbr",
+        "p",
+        "li",
+        "dt",
+        "dd",
+        "td",
+        "th",
+        "tr",
+        "thead",
+        "tbody",
+        "tfoot",
+        "option",
+        "optgroup",
+        "rt",
+        "rp",
+        "path",
+        "circle",
+        "rect",
+        "line",
+        "polyline",
+        "polygon",
+        "ellipse",
+        "use",
+        "stop",
+        "html",
+        "head",
+        "body",
+    ]
 )
 _DEEPEST = 3000
 _CHALLENGE = re.compile(

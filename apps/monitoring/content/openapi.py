@@ -7,7 +7,7 @@ count as breaking: readers keep open enums. A named schema is compared once, for
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from apps.monitoring.content.specification import LIMITS, UNIONS
@@ -38,6 +38,8 @@ class SchemaChange:
 def changes(before: Json, after: Json) -> tuple[SchemaChange, ...]:
     """All changes of meaning, at most MOST_CHANGES, ordered by place; breaking ones first."""
     found = set(_Comparison(before, after).all())
+    # What breaks one way and not the other is told as breaking only.
+    found -= {replace(each, breaking=False) for each in found if each.breaking}
     return tuple(sorted(found, key=lambda each: (not each.breaking, each.path, each.what, each.before, each.after)))
 
 
@@ -192,6 +194,9 @@ class _Comparison:
             return
         was, now = old.get("$ref"), new.get("$ref")
         yield from self._nullable(path, old, new, way)
+        if union := _grown(old, new) or _grown(new, old):
+            yield from self._branches(path, union, old.get(union, [_bare(old)]), new.get(union, [_bare(new)]), way)
+            return
         if (was or now) and was != now:
             mark = (_say(was) or f"={id(old)}", _say(now) or f"={id(new)}", way)
             if mark in self._seen:
@@ -271,6 +276,15 @@ class _Comparison:
             SchemaChange(path, f"{key} branch removed", lost, before=_branch(each)) for each in gone[len(come) :]
         )
         yield from (SchemaChange(path, f"{key} branch added", won, after=_branch(each)) for each in come[len(gone) :])
+
+
+def _bare(schema: Json) -> Json:
+    return {key: value for key, value in schema.items() if key != "nullable"}
+
+
+def _grown(one: Json, other: Json) -> str:
+    """The union of the other in which the one is a branch; empty if there is none."""
+    return next((key for key in ("anyOf", "oneOf") if key not in one and _bare(one) in other.get(key, ())), "")
 
 
 def _terms(scheme: Json) -> str:

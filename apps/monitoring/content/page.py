@@ -16,7 +16,9 @@ _MARKUP = re.compile(
     r"\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<!--[^>]{0,2000}-->\s*){0,5}<(?:!doctype\s+html|html|head|body)\b", re.I
 )
 # Keys at the top of a JSON document that tell of its making.
-_VOLATILE = frozenset("buildid build_id generatedat generated_at lastupdated last_updated timestamp".split())
+_VOLATILE = frozenset(
+    ["buildid", "build_id", "generatedat", "generated_at", "lastupdated", "last_updated", "timestamp"]
+)
 
 
 def read(

@@ -19,7 +19,7 @@ import unicodedata
 CODE_INDENT = "    "
 _INVISIBLE = dict.fromkeys(
     [
-        *range(0x00, 0x09), *range(0x0E, 0x20), *range(0x7F, 0xA0), 0xAD, 0x61C, 0x180E, *range(0x200B, 0x2010),
+        *range(0x09), *range(0x0E, 0x20), *range(0x7F, 0xA0), 0xAD, 0x61C, 0x180E, *range(0x200B, 0x2010),
         *range(0x202A, 0x202F), *range(0x2060, 0x2070), *range(0xFE00, 0xFE10), 0xFEFF, 0xFFFC, *range(0xD800, 0xE000),
     ]
 )  # fmt: skip
@@ -48,6 +48,11 @@ _DATE = (
     rf"(?:(?:\d{{4}}-\d\d?-\d\d?|\d{{1,2}}[./]\d{{1,2}}[./]\d{{2,4}}|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? \d{{4}}"
     rf"|\d{{1,2}}(?:st|nd|rd|th)?\.? {_MONTH},? \d{{4}}|{_MONTH} \d{{4}}){_CLOCK})"
 )
+_UPDATED = r"(?:(?:this )?(?:page|article|document) )?(?:was )?(?:last )?(?:updated|modified|edited|reviewed)"
+_LABEL = (
+    r"(?:build|build id|commit|revision|request id|(?:cloudflare )?ray id|trace id|deploy(?:ment)? id"
+    r"|session(?: id| token)?|[cx]srf(?:[-_ ]token)?|nonce)"
+)
 _COUNTED = r"(?:views?|likes?|stars?|forks?|watchers?|claps?|upvotes?|reactions?|page views?)"
 _FURNITURE = (
     r"copy|copied!?|copy (?:page|link|code|to clipboard|as markdown|markdown)|view as markdown|edit(?: this page)?"
@@ -61,8 +66,7 @@ _NOISE = re.compile(
     r"(?i)#?\s*(?:"
     + "|".join(
         [
-            r"(?:(?:this )?(?:page|article|document) )?(?:was )?(?:last )?(?:updated|modified|edited|reviewed)(?: on| at)?"
-            rf"\s?:?\s?(?:{_DATE}|{_AGO})(?: by [\w .-]{{1,60}})?",
+            rf"{_UPDATED}(?: on| at)?\s?:?\s?(?:{_DATE}|{_AGO})(?: by [\w .-]{{1,60}})?",
             rf"(?:(?:posted|published|released|created)\s?:?\s?)?(?:{_AGO})",
             rf"(?:generated|built|deployed|rendered)(?: on| at)?\s?:?\s?(?:{_DATE}|{_AGO})",
             r"(?:(?:estimated )?reading|read) time\s?:?\s?(?:~ ?)?\d+ ?min(?:ute)?s?(?: read)?",
@@ -71,8 +75,7 @@ _NOISE = re.compile(
             rf"{_COUNTED} ?: ?{_NUMBER}",
             rf"[★☆♥👍👁⭐] ?{_NUMBER}",
             rf"{_NUMBER} (?:(?:out )?of {_NUMBER} )?(?:people |users |readers )?found this (?:page )?helpful\.?",
-            r"(?:build|build id|commit|revision|request id|(?:cloudflare )?ray id|trace id|deploy(?:ment)? id"
-            r"|session(?: id| token)?|[cx]srf(?:[-_ ]token)?|nonce) ?: ?(?=\S*\d)[\w+/=.-]{6,}",
+            rf"{_LABEL} ?: ?(?=\S*\d)[\w+/=.-]{{6,}}",
             _FURNITURE,
         ]
     )
