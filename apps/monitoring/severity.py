@@ -159,7 +159,7 @@ DEPRECATION_WORDS = (
     "deprecated", "deprecate", "deprecating", "deprecation", "removed", "removal", "sunset", "sunsetting",
     "discontinued", "retired", "end of life", "no longer supported", "no longer available",
 )  # fmt: skip
-PRICING_WORDS = ("pricing", "price", "priced", "billing", "billed", "per minute", "per 1k tokens", "per million tokens")
+PRICING_WORDS = ("pricing", "price", "priced", "billing", "billed", "$0", "per 1k tokens", "per million tokens")
 ADDITION_WORDS = ("new", "added", "add", "adding", "introduce", "introduced", "introducing", "launch", "launched",
                   "launching", "now support", "now supported", "now available", "released")  # fmt: skip
 

@@ -7,6 +7,7 @@ import pytest
 
 from apps.monitoring import content
 from apps.monitoring.severity import DEFAULT_RULES, FindingFacts, Rule, first_fit, what_type
+from apps.monitoring.tests import pages
 
 URL = "https://docs.acme.example/page"
 RULES = [Rule(**{key: value for key, value in row.items() if key != "position"}) for row in DEFAULT_RULES]
@@ -86,6 +87,30 @@ def test_a_changed_line_of_the_documentation(form, before, after, change_type, s
 )
 def test_an_entry_of_a_changelog(entry, change_type, severity):
     assert judged("changelog", html("Old."), html(f"{entry}\nOld."), "text/html") == (change_type, severity)
+
+
+# What of the planted changes of documentation is more than a small change of a page.
+LOUD = {
+    "number changed": ("webhook_format", "high"),
+    "status changed": ("webhook_format", "high"),
+    "price changed": ("pricing", "medium"),
+    "end of life moved": ("documentation", "high"),  # its line names the API
+}
+PLANTED = [pytest.param(one, id=f"{one.form} {one.name}") for one in pages.planted() if one.after.kind != "feed"]
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_a_planted_change_gets_its_type_and_severity(planted):
+    kind, media_type = planted.after.kind, planted.after.content_type
+
+    change_type, severity = judged(kind, planted.before.body, planted.after.body, media_type)
+
+    if kind == "docs":
+        assert (change_type, severity) == LOUD.get(planted.name, ("documentation", "low"))
+    else:
+        assert (severity == "critical") == planted.breaking
+        assert severity in ("medium", "high", "critical")
+        assert (change_type == "webhook_format") == ("webhook" in planted.name)
 
 
 TEXT = {"type": "string"}
