@@ -9,7 +9,8 @@ from apps.monitoring.models import Kind, Monitor
 from apps.providers.models import Provider
 
 Origin = Monitor.Origin
-# The kind of a page and what it is watched as. A status page for people is, where there is no other, asked if it answers.
+# The kind of a page, and what it is watched as. A status page for people is only asked whether it answers, and only
+# where there is none for machines.
 KIND_OF_PAGE = {
     "api": Kind.HEALTH,
     "status_json": Kind.STATUS,

@@ -69,9 +69,7 @@ def _data(difference: Difference) -> dict[str, Any]:
     return data
 
 
-def note_entries(
-    monitor: Monitor, entries: Sequence[FeedEntry], now: datetime, *, is_baseline: bool
-) -> list[Change]:
+def note_entries(monitor: Monitor, entries: Sequence[FeedEntry], now: datetime, *, is_baseline: bool) -> list[Change]:
     """Remember the entries that are new, and record each; a baseline is remembered only.
 
     An unknown entry that is older than all known ones is no news: it came into sight since a newer one was taken back.

@@ -39,6 +39,7 @@ class _Slot:
 
     waiting: deque[Monitor]
     since: float  # the look at the first of them
+    is_given_up: bool = False
 
 
 @dataclass
@@ -75,6 +76,7 @@ class Runner:
         """Look at all that is due (`only` of these ids), until nothing is left or the time is over; what is in flight
         then is taken up by the next call."""
         done, until = Done(), self._timer() + for_sec
+        self._claimed = float("-inf")
         self._gate.is_out = Incident.objects.filter(source_key=network.SOURCE_KEY, resolved_at=None).exists()
         end_orphans(self._clock())
         while True:
@@ -110,6 +112,8 @@ class Runner:
     def _look_at(self, slot: _Slot, group: list[Monitor], befores: dict[int, Snapshot | None]) -> None:
         """A thread's whole work."""
         for monitor in group:
+            if slot.is_given_up:
+                return
             try:
                 seen = watch.see(monitor, befores[monitor.pk], self._door)
             except Exception as error:  # noqa: BLE001 - whatever it is, the next page must be looked at
@@ -144,6 +148,7 @@ class Runner:
                 continue
             self._one_less(host, slot)
             self._slots.pop(host, None)
+            slot.is_given_up = True
             log.error("the look at %s did not come to its end and was given up", monitor)
             error = f"The look did not come to its end within {limit_sec} s."
             hung = Seen(Outcome(Standing.FAULT, error_kind="hung", error=error))

@@ -47,14 +47,14 @@ def _told(row: PeriodicTask) -> dict[str, Any]:
 
 
 def _create(slug: str, kind: str) -> str:
-    name = f"Watch {slug}: {kind}"
-    when = _interval() if kind in BY_INTERVAL else _crontab()
+    name, by_interval = f"Watch {slug}: {kind}", kind in BY_INTERVAL
+    setting = "MONITORING_INTERVAL_MINUTES" if by_interval else "CRON_SCHEDULE"
     PeriodicTask.objects.create(
         name=name,
         task=SCHEDULE_TASK,
         kwargs=json.dumps({"provider": slug, "kind": kind}),
-        description=f"Makes the checks of this kind due. First value from {'MONITORING_INTERVAL_MINUTES' if kind in BY_INTERVAL else 'CRON_SCHEDULE'}.",
-        **when,
+        description=f"Makes the checks of this kind due. Its first value came from {setting}.",
+        **(_interval() if by_interval else _crontab()),
     )
     return name
 

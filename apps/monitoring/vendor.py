@@ -84,9 +84,7 @@ def _record(
     return record(finding, now, monitor=monitor, incident=ours)
 
 
-def _note_news(
-    monitor: Monitor, still_open: dict[str, VendorIncident], known: dict[str, Any], now: datetime
-) -> None:
+def _note_news(monitor: Monitor, still_open: dict[str, VendorIncident], known: dict[str, Any], now: datetime) -> None:
     news = [one for key, one in still_open.items() if _remembered(one) != known[key]]
     ours = incidents.open_incident(source_key(monitor)) if news else None
     for one in news if ours is not None else []:

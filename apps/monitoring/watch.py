@@ -90,8 +90,8 @@ def record(monitor: Monitor, seen: Seen, now: datetime) -> list[Change]:
     _observe(stored, seen.outcome, now)
     judgement = _judge(stored, seen.outcome, now)
     _extend_span(stored, now)
-    changes = _tell_page(stored, seen, now)
-    changes += outages.tell(stored, judgement, seen.outcome, now)
+    changes = outages.tell(stored, judgement, seen.outcome, now)
+    changes += _tell_page(stored, seen, now)
     _finish(stored, seen.outcome, judgement, now)
     return changes
 
@@ -120,9 +120,7 @@ def _judge(monitor: Monitor, outcome: Outcome, now: datetime) -> verdict.Judgeme
         is_flapping=monitor.is_flapping,
         fault_count=memory.get("faults", 0),
     )
-    judgement = verdict.judge(
-        before, outcome.standing, now, down_after=monitor.down_after, up_after=monitor.up_after
-    )
+    judgement = verdict.judge(before, outcome.standing, now, down_after=monitor.down_after, up_after=monitor.up_after)
     after = judgement.after
     monitor.state, monitor.state_since, monitor.is_flapping = after.state, after.state_since, after.is_flapping
     monitor.pending_state, monitor.pending_count = after.pending_state, after.pending_count

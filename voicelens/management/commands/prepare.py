@@ -14,8 +14,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from apps.monitoring import monitors, rules, schedules
 from apps.providers import registry, vault
 from apps.providers.catalog import CatalogError
-from apps.providers.publishing import SamplesFail
 from apps.providers.models import Provider
+from apps.providers.publishing import SamplesFail
 from apps.providers.sync import sync_catalog
 from voicelens.groups import ensure_groups
 from voicelens.schedule import ensure_schedule
