@@ -85,6 +85,17 @@ class Clock:
         self.now += timedelta(minutes=minutes)
 
 
+class Timer:
+    """Seconds for waiting: a tenth with every question, and as many as the test wants."""
+
+    def __init__(self) -> None:
+        self.sec = 0.0
+
+    def __call__(self) -> float:
+        self.sec += 0.1
+        return self.sec
+
+
 class Played:
     """Pages by URL: an outcome, or a function that gives one and may wait or raise. What is not named is up."""
 

@@ -1,4 +1,4 @@
-"""A finding becomes a change once: judged by the operator's rules, linked to the mapping, told by the right channels."""
+"""A finding becomes a change once: judged by rules, linked to the mapping, told by the right channels."""
 
 import pytest
 

@@ -10,7 +10,7 @@ from apps.monitoring import claims, runs, watch
 from apps.monitoring.models import Alert, AlertChannel, Change, Incident, Kind, Monitor, Observation
 from apps.monitoring.outcome import Outcome, Standing
 from apps.monitoring.runs import Runner
-from apps.monitoring.tests.play import at, check, degraded, down, fault, nobody, provider, says, up
+from apps.monitoring.tests.play import Timer, at, check, degraded, down, fault, nobody, provider, says, up
 
 pytestmark = pytest.mark.django_db
 
@@ -88,17 +88,14 @@ def test_a_worker_killed_in_between_loses_nothing_and_tells_nothing_twice(run, p
 
 def test_a_check_that_hangs_delays_no_other_and_is_given_up(played, clock):
     hanging, *others = on_hosts(runs.THREADS + 4)
-    release, seconds = threading.Event(), [0.0]
+    release, timer = threading.Event(), Timer()
     played.pages[hanging.url] = lambda: up() if release.wait(30) else down()
     try:
-        runner = Runner(played, clock, timer=lambda: seconds[0], sleep=lambda sec: None)
-        looks = []
-        while len(looks) < len(others):
-            seconds[0] += 1.5
-            looks += runner.work(1).looks
+        runner = Runner(played, clock, timer=timer, sleep=lambda sec: None)
+        looks = runner.work(5).looks
         assert {look.monitor for look in looks} == set(others)
-        seconds[0] += 1000
-        (given_up,) = runner.work(1).looks
+        timer.sec += 1000
+        (given_up,) = runner.work(5).looks
         assert (given_up.monitor, given_up.seen.outcome.error_kind) == (hanging, "hung")
     finally:
         release.set()
@@ -108,12 +105,12 @@ def test_a_check_that_hangs_delays_no_other_and_is_given_up(played, clock):
 
 def test_checks_of_a_host_that_hangs_are_left_due_for_the_next_run(played, clock):
     hanging, waiting = check(url="https://one.test/a"), check(url="https://one.test/b")
-    release, seconds = threading.Event(), [0.0]
+    release, timer = threading.Event(), Timer()
     played.pages[hanging.url] = lambda: up() if release.wait(30) else down()
     try:
-        runner = Runner(played, clock, timer=lambda: seconds[0], sleep=lambda sec: None)
+        runner = Runner(played, clock, timer=timer, sleep=lambda sec: None)
         runner.work(-1)
-        seconds[0] += 1000
+        timer.sec += 1000
         looks = [*runner.work(60).looks, *runner.work(60).looks]
     finally:
         release.set()

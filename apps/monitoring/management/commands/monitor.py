@@ -82,8 +82,6 @@ def _chosen(provider: str | None, kind: str | None) -> QuerySet[Monitor]:
     if provider is not None:
         if not Provider.objects.filter(slug=provider).exists():
             slugs = ", ".join(Provider.objects.order_by("slug").values_list("slug", flat=True))
-            raise CommandError(
-                f"--provider {provider}: there is none; there are {slugs or 'none at all'}", returncode=2
-            )
+            raise CommandError(f"--provider {provider}: there is none; known: {slugs or 'none'}", returncode=2)
         rows = rows.filter(provider__slug=provider)
     return rows.filter(kind=kind) if kind is not None else rows
