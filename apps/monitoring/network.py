@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from apps.monitoring import incidents, rules
 from apps.monitoring.changes import Finding, record
-from apps.monitoring.models import Change, ChangeType, Monitor
+from apps.monitoring.models import Change, ChangeType, Monitor, State
 from apps.monitoring.watch import Seen
 
 SOURCE_KEY = "self:network"
@@ -75,7 +75,7 @@ def begin_outage(now: datetime, hosts: int) -> Change | None:
     if incidents.open_incident(SOURCE_KEY) is not None:
         return None
     text = f"None of {hosts} hosts can be reached. What is known of the providers stays as it was."
-    finding = _finding(now, TITLE, text)
+    finding = _finding(now, TITLE, State.DOWN, text)
     incident, _ = incidents.open_or_worsen(
         SOURCE_KEY, provider="", title=TITLE, severity=rules.judge(finding).severity, now=now, text=text
     )
@@ -87,10 +87,10 @@ def end_outage(now: datetime) -> Change | None:
     incident = incidents.resolve(SOURCE_KEY, now, "Pages can be reached again.")
     if incident is None:
         return None
-    return record(_finding(now, "The network of VoiceLens itself works again", ""), now, incident=incident)
+    return record(_finding(now, "The network of VoiceLens itself works again", State.UP), now, incident=incident)
 
 
-def _finding(now: datetime, title: str, text: str) -> Finding:
+def _finding(now: datetime, title: str, state: str, text: str = "") -> Finding:
     return Finding(
         key=f"{SOURCE_KEY}:{now.isoformat()}",
         provider="",
@@ -98,5 +98,6 @@ def _finding(now: datetime, title: str, text: str) -> Finding:
         change_type=ChangeType.SERVICE_STATUS,
         title=title,
         description=text,
+        state=state,
         severity="high",
     )

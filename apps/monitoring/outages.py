@@ -42,8 +42,10 @@ def tell(monitor: Monitor, judgement: Judgement, outcome: Outcome, now: datetime
         found.append(_flapping(monitor, outcome, now))
     elif monitor.is_flapping or (monitor.state in BAD and in_maintenance(monitor, now)):
         pass
-    elif monitor.state in BAD and (judgement.transition or judgement.flapping or incident is None):
+    elif monitor.state in BAD and (judgement.transition or judgement.flapping):
         found.append(_bad(monitor, outcome, now))
+    elif monitor.state == outcome.standing in BAD and incident is None:
+        found.append(_bad(monitor, outcome, now))  # it outlasted the maintenance
     elif monitor.state == State.UP and incident is not None:
         found.append(_back(monitor, incident, outcome, now))
     return [change for change in found if change is not None]
@@ -123,7 +125,9 @@ def _sentence(text: str) -> str:
 def _spoken(time: timedelta) -> str:
     minutes = max(round(time.total_seconds() / 60), 1)
     hours, rest = divmod(minutes, 60)
-    return " ".join(filter(None, (hours and f"{hours} h", (rest or not hours) and f"{rest} min")))
+    if not hours:
+        return f"{rest} min"
+    return f"{hours} h {rest} min" if rest else f"{hours} h"
 
 
 def _fault(monitor: Monitor, judgement: Judgement, outcome: Outcome, now: datetime) -> Change | None:

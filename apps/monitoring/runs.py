@@ -1,4 +1,4 @@
-"""Works off what is due: a thread for each host looks, this one records. A check that hangs delays no other.
+"""Works off what is due: threads look, one host each, and this one records. A check that hangs delays no other.
 
 Threads see pages only; the database is this thread's alone. What is not recorded when a worker dies is looked at
 again once its lease ends.
@@ -27,6 +27,10 @@ log = logging.getLogger(__name__)
 THREADS = 16
 # Longer than a look may take: all its attempts, their waits, and the reading.
 LOOK_LIMIT_TIMES, LOOK_LIMIT_MORE_SEC = 3, 60
+# Between two looks at one host.
+HOST_PAUSE_SEC = 1.0
+HOSTS_PER_THREAD = 4
+WAIT_SEC = 0.05
 RENEW_EVERY_SEC = 30
 CLAIM_EVERY_SEC = 1
 # Waits between tries to record where the database is locked.
@@ -34,12 +38,12 @@ LOCKED_WAITS_SEC = (0.2, 1.0, 3.0)
 
 
 @dataclass
-class _Slot:
-    """A host that is being looked at, by a thread of its own."""
+class _Host:
+    """Checks of one host. The first is looked at, or is next; between two the host has a pause."""
 
     waiting: deque[Monitor]
-    since: float  # the look at the first of them
-    is_given_up: bool = False
+    ready_at: float
+    looking_since: float | None = None
 
 
 @dataclass
@@ -64,11 +68,12 @@ class Runner:
         timer: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         threads: int = THREADS,
+        host_pause_sec: float = HOST_PAUSE_SEC,
     ) -> None:
-        self._door, self._clock, self._timer, self._sleep, self._threads = door, clock, timer, sleep, threads
-        self._backlog: deque[list[Monitor]] = deque()
-        self._slots: dict[str, _Slot] = {}
-        self._results: queue.SimpleQueue[tuple[_Slot, Monitor, Seen]] = queue.SimpleQueue()
+        self._door, self._clock, self._timer, self._sleep = door, clock, timer, sleep
+        self._threads, self._host_pause_sec = threads, host_pause_sec
+        self._hosts: dict[str, _Host] = {}
+        self._results: queue.SimpleQueue[tuple[_Host, Monitor, Seen]] = queue.SimpleQueue()
         self._gate = Gate()
         self._renewed = self._claimed = float("-inf")
 
@@ -76,13 +81,12 @@ class Runner:
         """Look at all that is due (`only` of these ids), until nothing is left or the time is over; what is in flight
         then is taken up by the next call."""
         done, until = Done(), self._timer() + for_sec
-        self._claimed = float("-inf")
         self._gate.is_out = Incident.objects.filter(source_key=network.SOURCE_KEY, resolved_at=None).exists()
         end_orphans(self._clock())
         while True:
             self._claim(only)
             self._start()
-            if not self._slots and not self._backlog:
+            if not self._hosts:
                 self._close(done)
                 return done
             self._collect(done)
@@ -94,66 +98,68 @@ class Runner:
                 return done
 
     def _claim(self, only: Collection[int] | None) -> None:
-        if self._backlog or self._timer() - self._claimed < CLAIM_EVERY_SEC:
+        room = HOSTS_PER_THREAD * self._threads - len(self._hosts)
+        if room <= 0 or (self._hosts and self._timer() - self._claimed < CLAIM_EVERY_SEC):
             return
         self._claimed = self._timer()
-        groups = claims.claim(self._clock(), hosts=2 * self._threads, only=only)
-        self._backlog.extend(groups.values())
-        if groups:
-            self._claimed = float("-inf")  # there may be more
+        for host, group in claims.claim(self._clock(), hosts=room, only=only).items():
+            self._hosts[host] = _Host(deque(group), self._timer())
 
     def _start(self) -> None:
-        while self._backlog and len(self._slots) < self._threads:
-            group = self._backlog.popleft()
-            befores = {row.pk: _before(row) for row in group}
-            slot = self._slots[group[0].host] = _Slot(deque(group), self._timer())
-            threading.Thread(target=self._look_at, args=(slot, group, befores), name="look", daemon=True).start()
+        free = self._threads - sum(host.looking_since is not None for host in self._hosts.values())
+        now = self._timer()
+        ready = [host for host in self._hosts.values() if host.looking_since is None and host.ready_at <= now]
+        for host in ready[:free]:
+            host.looking_since = now
+            monitor = host.waiting[0]
+            before = pages.newest_snapshot(monitor) if monitor.kind in watch.COMPARED else None
+            threading.Thread(target=self._look, args=(host, monitor, before), name="look", daemon=True).start()
 
-    def _look_at(self, slot: _Slot, group: list[Monitor], befores: dict[int, Snapshot | None]) -> None:
+    def _look(self, host: _Host, monitor: Monitor, before: Snapshot | None) -> None:
         """A thread's whole work."""
-        for monitor in group:
-            if slot.is_given_up:
-                return
-            try:
-                seen = watch.see(monitor, befores[monitor.pk], self._door)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next page must be looked at
-                seen = Seen(Outcome(Standing.FAULT, error_kind="unexpected", error=f"{type(error).__name__}: {error}"))
-            self._results.put((slot, monitor, seen))
+        try:
+            seen = watch.see(monitor, before, self._door)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this check's trouble only
+            told = f"The look failed: {type(error).__name__}"
+            seen = Seen(Outcome(Standing.FAULT, error_kind="unexpected", error=told))
+        self._results.put((host, monitor, seen))
 
     def _collect(self, done: Done) -> None:
-        """Record what came; waits for the first a little."""
-        wait: float | None = 0.2
-        while True:
-            try:
-                slot, monitor, seen = self._results.get(timeout=wait) if wait else self._results.get_nowait()
-            except queue.Empty:
-                return
-            wait = None
-            if self._slots.get(monitor.host) is slot:  # else it was given up
-                self._one_less(monitor.host, slot)
+        """Record what came; waits a little for the first."""
+        came = self._next_result(WAIT_SEC)
+        while came is not None:
+            host, monitor, seen = came
+            if self._hosts.get(monitor.host) is host:  # else it was given up
+                self._go_on(host)
                 self._take(Look(monitor, seen, self._clock()), done)
+            came = self._next_result(0)
 
-    def _one_less(self, host: str, slot: _Slot) -> None:
-        slot.waiting.popleft()
-        slot.since = self._timer()
-        if not slot.waiting:
-            del self._slots[host]
+    def _next_result(self, wait_sec: float) -> tuple[_Host, Monitor, Seen] | None:
+        try:
+            return self._results.get(timeout=wait_sec) if wait_sec else self._results.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _go_on(self, host: _Host) -> None:
+        """The look at the first of its checks is over."""
+        monitor = host.waiting.popleft()
+        host.looking_since, host.ready_at = None, self._timer() + self._host_pause_sec
+        if not host.waiting:
+            del self._hosts[monitor.host]
 
     def _abandon(self, done: Done) -> None:
-        """Give up looks that do not come to their end; the other checks of the host stay due."""
-        for host, slot in list(self._slots.items()):
-            monitor = slot.waiting[0]
+        """Give up looks that do not come to their end; the other checks of the host are left to the next claim."""
+        for host in [host for host in self._hosts.values() if host.looking_since is not None]:
+            monitor = host.waiting[0]
             limit_sec = LOOK_LIMIT_TIMES * monitor.timeout_sec + LOOK_LIMIT_MORE_SEC
-            if self._timer() - slot.since <= limit_sec:
+            if self._timer() - (host.looking_since or 0) <= limit_sec:
                 continue
-            self._one_less(host, slot)
-            self._slots.pop(host, None)
-            slot.is_given_up = True
+            del self._hosts[monitor.host]
             log.error("the look at %s did not come to its end and was given up", monitor)
-            error = f"The look did not come to its end within {limit_sec} s."
-            hung = Seen(Outcome(Standing.FAULT, error_kind="hung", error=error))
+            told = f"The look did not come to its end within {limit_sec} s."
+            hung = Seen(Outcome(Standing.FAULT, error_kind="hung", error=told))
             self._take(Look(monitor, hung, self._clock()), done)
-            claims.give_back([row.pk for row in slot.waiting], self._clock())
+            claims.give_back([row.pk for row in host.waiting if row != monitor], self._clock())
 
     def _take(self, look: Look, done: Done) -> None:
         self._record_all(self._gate.take(look), done)
@@ -199,14 +205,9 @@ class Runner:
         if self._timer() - self._renewed < RENEW_EVERY_SEC:
             return
         self._renewed = self._timer()
-        held = [row.pk for slot in self._slots.values() for row in slot.waiting]
-        held += [row.pk for group in self._backlog for row in group]
+        held = [row.pk for host in self._hosts.values() for row in host.waiting]
         held += [look.monitor.pk for look in self._gate.held]
         claims.keep(held, self._clock())
-
-
-def _before(monitor: Monitor) -> Snapshot | None:
-    return pages.newest_snapshot(monitor) if monitor.kind in watch.COMPARED else None
 
 
 def check_now(monitor: Monitor, now: datetime) -> None:

@@ -113,5 +113,6 @@ def _pause(row: PeriodicTask | None, since: datetime) -> timedelta:
         return pause
     if row is not None and row.crontab is not None:
         last, delta, _ = row.crontab.schedule.remaining_delta(since)
-        return (last + delta) - last
+        until_next: timedelta = (last + delta) - last
+        return until_next
     return timedelta(minutes=settings.MONITORING_INTERVAL_MINUTES)

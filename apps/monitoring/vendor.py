@@ -87,5 +87,7 @@ def _record(
 def _note_news(monitor: Monitor, still_open: dict[str, VendorIncident], known: dict[str, Any], now: datetime) -> None:
     news = [one for key, one in still_open.items() if _remembered(one) != known[key]]
     ours = incidents.open_incident(source_key(monitor)) if news else None
-    for one in news if ours is not None else []:
+    if ours is None:
+        return
+    for one in news:
         incidents.note(ours, now, f"{monitor.provider.name} reports: {one.title}: {one.status}. {one.text}")

@@ -13,7 +13,7 @@ from django.db import transaction
 from apps.monitoring import content, outages, pages, probes, schedules, vendor, verdict
 from apps.monitoring.fetch import Door
 from apps.monitoring.models import Change, Kind, Monitor, Observation, Snapshot, Span, State
-from apps.monitoring.outcome import Outcome, Standing
+from apps.monitoring.outcome import Content, Outcome, Standing
 from apps.monitoring.storable import storable, storable_json
 
 CONFIRM_AFTER = timedelta(seconds=60)
@@ -42,7 +42,7 @@ def see(monitor: Monitor, before: Snapshot | None, door: Door) -> Seen:
     if before.content_hash == pages.digest(outcome.content):
         return Seen(outcome)
     try:
-        return Seen(outcome, content.compare(content.Content(before.text, before.format), outcome.content))
+        return Seen(outcome, content.compare(Content(before.text, before.format), outcome.content))
     except Exception as error:  # noqa: BLE001 - whatever a page makes of the comparison must not stop the others
         fault = f"The page could not be compared: {type(error).__name__}"
         return Seen(replace(outcome, standing=Standing.FAULT, error_kind="compare", error=fault, content=None))

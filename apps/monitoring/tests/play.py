@@ -126,5 +126,5 @@ def clock() -> Clock:
 @pytest.fixture
 def run(played: Played, clock: Clock) -> Callable[..., Done]:
     """Looks at all that is due, as the worker would; nobody waits."""
-    runner = Runner(played, clock, sleep=lambda sec: None)  # type: ignore[arg-type]
+    runner = Runner(played, clock, sleep=lambda sec: None, host_pause_sec=0)  # type: ignore[arg-type]
     return lambda **more: runner.work(**{"for_sec": 30, **more})
