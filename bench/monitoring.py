@@ -83,7 +83,7 @@ class Timed:
 def one_round(door: Door) -> tuple[Done, float, list[float]]:
     """All checks once: what came of it, the seconds it took, and the milliseconds of each look."""
     claims.make_due(Monitor.objects.values_list("pk", flat=True), datetime.now(UTC))
-    timed = watch.see = Timed()  # type: ignore[assignment]
+    timed = watch.see = Timed()
     started = time.perf_counter()
     done = Runner(door, lambda: datetime.now(UTC)).work(ROUND_AT_MOST_SEC)
     watch.see = timed._see

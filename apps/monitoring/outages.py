@@ -44,7 +44,7 @@ def tell(monitor: Monitor, judgement: Judgement, outcome: Outcome, now: datetime
         pass
     elif monitor.state in BAD and (judgement.transition or judgement.flapping):
         found.append(_bad(monitor, outcome, now))
-    elif monitor.state == outcome.standing in BAD and incident is None:
+    elif monitor.state in BAD and monitor.state == outcome.standing.value and incident is None:
         found.append(_bad(monitor, outcome, now))  # it outlasted the maintenance
     elif monitor.state == State.UP and incident is not None:
         found.append(_back(monitor, incident, outcome, now))

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from apps.monitoring import pages, probes, watch
+from apps.monitoring import content, pages, probes, watch
+from apps.monitoring.content import Difference
 from apps.monitoring.models import Change, Kind, Monitor
 from apps.monitoring.outcome import Content, FeedEntry, Outcome, Standing
 from apps.monitoring.runs import Done, Runner
@@ -116,6 +117,19 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     pages = Played()
     monkeypatch.setattr(probes, "look", lambda view, door: door.answer(view))
     return pages
+
+
+@pytest.fixture
+def plain_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts of the same words say the same; else the diff is one line out and one in."""
+
+    def compare(before: Content, after: Content) -> Difference | None:
+        if before.text.split() == after.text.split():
+            return None
+        out, into = (before.text,), (after.text,)
+        return Difference(f"-{out[0]}\n+{into[0]}", 10.0, into, out, summary="1 line changed.")
+
+    monkeypatch.setattr(content, "compare", compare)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from apps.monitoring import alerts, changes, impact, rules
+from apps.monitoring import alerts, impact, rules
 from apps.monitoring.changes import Finding, record
 from apps.monitoring.models import AlertChannel, Change, SeverityRule
 from apps.monitoring.tests.play import at, provider
@@ -100,7 +100,7 @@ def test_rules_to_start_with_are_created_only_where_there_is_none():
 
 
 def test_a_change_and_its_alerts_are_written_together_or_not_at_all(monkeypatch):
-    monkeypatch.setattr(changes.alerts, "enqueue", lambda *args, **more: 1 / 0)
+    monkeypatch.setattr(alerts, "enqueue", lambda *args, **more: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         record(finding(), at(0))
     assert not Change.objects.exists()

@@ -7,7 +7,7 @@ from apps.monitoring.management.commands import monitor as command
 from apps.monitoring.models import Change, Kind, Monitor, Observation
 from apps.monitoring.tests.play import check, down, fault, provider, says, up
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_comparison")]
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from apps.monitoring import watch
+from apps.monitoring import content, pages, watch
 from apps.monitoring.models import (
     Alert,
     AlertChannel,
@@ -22,7 +22,7 @@ from apps.monitoring.models import (
 from apps.monitoring.outcome import Content, VendorIncident
 from apps.monitoring.tests.play import at, check, degraded, down, fault, feeds, look, says, up
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_comparison")]
 
 
 def titles() -> list[str]:
@@ -243,10 +243,10 @@ def test_a_status_page_is_always_read_whole():
 def test_a_comparison_that_fails_is_a_fault_of_the_check(monkeypatch):
     monitor = check(Kind.DOCS)
     look(monitor, says("a"), at(0))
-    monkeypatch.setattr(watch.content, "compare", lambda before, after: 1 / 0)
-    look(monitor, says("b"), at(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(content, "compare", lambda before, after: 1 / 0)
+        look(monitor, says("b"), at(1))
     assert Observation.objects.latest("id").error == "The page could not be compared: ZeroDivisionError"
-    monkeypatch.undo()
     assert [change.diff for change in look(monitor, says("b"), at(2))] == ["-a\n+b"]
 
 
@@ -362,5 +362,5 @@ def test_looks_of_a_check_that_is_up_ask_little_of_the_database(django_assert_ma
 def test_content_has_the_same_digest_as_its_snapshot():
     monitor = check(Kind.DOCS)
     look(monitor, says("a"), at(0))
-    assert Snapshot.objects.get().content_hash == watch.pages.digest(Content("a"))
+    assert Snapshot.objects.get().content_hash == pages.digest(Content("a"))
     assert Span.objects.count() == 1
