@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Q
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
 from apps.monitoring.models import Kind, Monitor
@@ -85,13 +86,13 @@ def _crontab() -> dict[str, Any]:
 
 
 def mark_due(now: datetime, *, provider: str = "", kind: str = "", monitor: int | None = None) -> int:
-    """Make these checks due; gives their number. A check with a schedule of its own is due by that only."""
-    rows = Monitor.objects.filter(enabled=True, provider__monitored=True)
-    if monitor is not None:
-        rows = rows.filter(pk=monitor)
-    else:
-        rows = rows.filter(provider__slug=provider, kind=kind, schedule=None)
-    ids = list(rows.values_list("pk", flat=True))
+    """What a row that is given this makes due: the checks of that provider and kind that have no schedule of their
+    own, or that one check; and all that have such a row as their own. Gives their number."""
+    told = {"provider": provider, "kind": kind} if monitor is None else {"monitor": monitor}
+    wanted = Q(schedule__in=[row.pk for row in _rows() if _told(row) == told])
+    wanted |= Q(provider__slug=provider, kind=kind, schedule=None) if monitor is None else Q(pk=monitor)
+    rows = Monitor.objects.filter(wanted, enabled=True, provider__monitored=True)
+    ids = list(rows.order_by().values_list("pk", flat=True))
     for pk in ids:
         Monitor.objects.filter(pk=pk).update(due_at=now + timedelta(seconds=pk * 7 % SPREAD_SEC))
     return len(ids)

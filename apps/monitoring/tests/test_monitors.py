@@ -167,7 +167,11 @@ def test_an_interval_that_is_none_is_named(settings):
 def test_the_schedule_makes_its_checks_due_each_at_its_own_second():
     with_pages(API, {**API, "url": "https://api.acme.test/v2"}, DOCS)
     own, off = check(url="https://own.test/"), check(url="https://off.test/", enabled=False)
-    Monitor.objects.filter(pk=own.pk).update(schedule=PeriodicTask.objects.first())
+    interval = IntervalSchedule.objects.create(every=1, period="days")
+    row = PeriodicTask.objects.create(
+        name="own", task="monitoring.schedule", interval=interval, kwargs=json.dumps({"monitor": own.pk})
+    )
+    Monitor.objects.filter(pk=own.pk).update(schedule=row)
     assert schedules.mark_due(at(0), provider="acme", kind="health") == 2
     due = Monitor.objects.exclude(due_at=None)
     assert {row.url for row in due} == {"https://api.acme.test/v1", "https://api.acme.test/v2"}
@@ -175,6 +179,15 @@ def test_the_schedule_makes_its_checks_due_each_at_its_own_second():
     assert all(at(0) <= row.due_at < at(1) for row in due)
     assert schedules.mark_due(at(0), monitor=own.pk) == 1
     assert schedules.mark_due(at(0), monitor=off.pk) == 0
+
+
+def test_a_check_may_follow_the_schedule_of_another_kind():
+    with_pages(API, DOCS)
+    docs = Monitor.objects.get(kind=Kind.DOCS)
+    docs.schedule = PeriodicTask.objects.get(name="Watch acme: health")
+    docs.save()
+    assert schedules.mark_due(at(0), provider="acme", kind="docs") == 0
+    assert schedules.mark_due(at(0), provider="acme", kind="health") == 2
 
 
 @pytest.mark.parametrize(
