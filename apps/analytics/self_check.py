@@ -47,7 +47,9 @@ def _tell(name: str, problem: Problem | None, right: str, now: datetime) -> Chan
     key = f"{SOURCE}:{name}"
     if problem is None:
         incident = incidents.resolve(key, now, right)
-        return incident and _record(f"{key}:{incident.pk}:over", (right, "", {}), incident, State.UP, now)
+        if incident is None:
+            return None
+        return _record(f"{key}:{incident.pk}:over", (right, "", {}), incident, State.UP, now)
     title, text, _ = problem
     incident, is_new = incidents.open_or_worsen(
         key, provider="", title=title, severity=Severity.HIGH, now=now, text=text
@@ -111,7 +113,12 @@ def processing_problem(day: date) -> Problem | None:
     text = (
         f"Of {today.messages} messages of {day} {', '.join(parts)}; usual is the median of {len(before)} days before."
     )
-    data = {"p50_ms": today.p50_ms, "p95_ms": today.p95_ms, "p99_ms": today.p99_ms, "messages": today.messages}
+    data: dict[str, object] = {
+        "p50_ms": today.p50_ms,
+        "p95_ms": today.p95_ms,
+        "p99_ms": today.p99_ms,
+        "messages": today.messages,
+    }
     return "Processing takes longer than usual", text, data
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil, sqrt
 
-# Bounds at three standard deviations: conditions are looked at some hundred times a day.
-DEVIATIONS = 3.0
+# Bounds at four standard deviations: at three, 4 failures of 20 calls where 3 % are usual would be raised, which chance
+# alone brings about once in 400 windows, and there are 24 of them a day.
+DEVIATIONS = 4.0
 # Twice nearly nothing is still nearly nothing: a share rises by so much before anybody is told.
 LEAST_RISE = 0.1
 
