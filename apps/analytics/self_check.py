@@ -111,7 +111,8 @@ def processing_problem(day: date) -> Problem | None:
         for label, name in (("half", "p50_ms"), ("95 %", "p95_ms"), ("99 %", "p99_ms"))
     ]
     text = (
-        f"Of {today.messages} messages of {day} {', '.join(parts)}; usual is the median of {len(before)} days before."
+        f"Of {today.messages} messages of {day} {', '.join(parts)}. "
+    text += f"Usual is the median of the {len(before)} days before."
     )
     data: dict[str, object] = {
         "p50_ms": today.p50_ms,
