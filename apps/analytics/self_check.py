@@ -110,10 +110,8 @@ def processing_problem(day: date) -> Problem | None:
         f"{label} within {getattr(today, name):.1f} ms (usually {median(getattr(row, name) for row in before):.1f} ms)"
         for label, name in (("half", "p50_ms"), ("95 %", "p95_ms"), ("99 %", "p99_ms"))
     ]
-    text = (
-        f"Of {today.messages} messages of {day} {', '.join(parts)}. "
+    text = f"Of {today.messages} messages of {day} {', '.join(parts)}. "
     text += f"Usual is the median of the {len(before)} days before."
-    )
     data: dict[str, object] = {
         "p50_ms": today.p50_ms,
         "p95_ms": today.p95_ms,
