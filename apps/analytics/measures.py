@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 from statistics import median
 from typing import Any
 
@@ -28,9 +30,12 @@ USUAL_DAYS = 14
 LONGEST_CALL = timedelta(hours=6)
 # Silence: the same hours of so many weeks, of which so many must be known; a longer silence counts as one of a week.
 WEEKS, LEAST_WEEKS = 4, 3
+# Whether some calls are usual shows in so many times as many deliveries.
+ENOUGH_TIMES = 50
 # A delivery is late when it came so much later after its event than 95 % usually do.
 LATE_BY_SEC = 30
-LAG_DAYS = 7
+# Where every delivery must be read, the usual is that of the same time of so many days before.
+SAME_TIME_DAYS = 7
 LAG_SAMPLE = 5000
 
 
@@ -183,9 +188,12 @@ def _silence(provider: Provider, condition: TrafficCondition, now: datetime) -> 
     weeks = [k * WEEK for k in range(1, WEEKS + 1) if start - k * WEEK >= first_at]
     if len(weeks) < LEAST_WEEKS:
         return Reading(Verdict.BETWEEN, f"{since} Too little is known of other weeks.", data)
-    counts = [_calls_told(endpoints, start - week, now - week) for week in weeks]
+    enough = ENOUGH_TIMES * condition.min_sample
+    counts = [_calls_told(endpoints, start - week, now - week, enough) for week in weeks]
     usual = median(counts)
-    text = f"{since} In the same hours of the last {len(weeks)} weeks {usual:g} calls were told of (the median)."
+    text = (
+        f"{since} In the same hours of the last {len(weeks)} weeks at least {usual:g} calls were told of (the median)."
+    )
     verdict = Verdict.RAISED if usual >= condition.min_sample else Verdict.BETWEEN
     return Reading(verdict, text, data | {"usual_calls": usual})
 
@@ -199,8 +207,9 @@ def _ends(endpoints: Sequence[int], order: str) -> list[datetime]:
     return [at for at in found if at is not None]
 
 
-def _calls_told(endpoints: Sequence[int], since: datetime, until: datetime) -> int:
-    return int(_deliveries(endpoints, since, until).aggregate(calls=Count("call_id", distinct=True))["calls"])
+def _calls_told(endpoints: Sequence[int], since: datetime, until: datetime, enough: int) -> int:
+    """Counts among the first `enough` deliveries: in a long silence of a busy provider there are very many."""
+    return len(set(_deliveries(endpoints, since, until).values_list("call_id", flat=True)[:enough]))
 
 
 # --- late deliveries ----------------------------------------------------------------------------------------------
@@ -209,8 +218,8 @@ def _calls_told(endpoints: Sequence[int], since: datetime, until: datetime) -> i
 def _lag(provider: Provider, condition: TrafficCondition, now: datetime) -> Reading:
     """How long after their events deliveries come, against the same time of the days before."""
     endpoints, window = endpoints_of(provider), _window(condition)
-    days = [(now - k * DAY - window, now - k * DAY) for k in range(1, LAG_DAYS + 1)]
-    lags, usual = _lags_sec(endpoints, [(now - window, now)]), _lags_sec(endpoints, days)
+    lags = _lags_sec(endpoints, _within(now - window, now))
+    usual = _lags_sec(endpoints, _same_time(now - window, now))
     if len(lags) < condition.min_sample or not usual:
         text = f"{len(lags)} deliveries of the last {condition.window_min} minutes tell the time of their event"
         return Reading(Verdict.UNSURE, f"{text}{'' if usual else '; nothing is known of other days'}.")
@@ -218,7 +227,7 @@ def _lag(provider: Provider, condition: TrafficCondition, now: datetime) -> Read
     late, usually_late = (Share(sum(lag > limit for lag in many), len(many)) for many in (lags, usual))
     text = (
         f"{late.count} of {late.total} deliveries of the last {condition.window_min} minutes came more than "
-        f"{limit:.0f} s after their event: {_shares(late, usually_late, LAG_DAYS)}. "
+        f"{limit:.0f} s after their event: {_shares(late, usually_late, SAME_TIME_DAYS)}. "
         f"Half came within {quantile(lags, 0.5):.0f} s (usually {quantile(usual, 0.5):.0f} s), "
         f"95 % within {quantile(lags, 0.95):.0f} s (usually {quantile(usual, 0.95):.0f} s)."
     )
@@ -227,11 +236,18 @@ def _lag(provider: Provider, condition: TrafficCondition, now: datetime) -> Read
     return _compared(condition, late, usually_late, text, **data)
 
 
-def _lags_sec(endpoints: Sequence[int], windows: Sequence[tuple[datetime, datetime]]) -> list[float]:
-    within = Q()
-    for since, until in windows:
-        within |= Q(received_at__gt=since, received_at__lte=until)
-    rows = InboundEvent.objects.filter(within, endpoint__in=endpoints).exclude(occurred_at="")
+def _within(since: datetime, until: datetime) -> Q:
+    return Q(received_at__gt=since, received_at__lte=until)
+
+
+def _same_time(since: datetime, until: datetime) -> Q:
+    """That time of the days before."""
+    days = (k * DAY for k in range(1, SAME_TIME_DAYS + 1))
+    return reduce(or_, (_within(since - day, until - day) for day in days))
+
+
+def _lags_sec(endpoints: Sequence[int], when: Q) -> list[float]:
+    rows = InboundEvent.objects.filter(when, endpoint__in=endpoints).exclude(occurred_at="")
     # The provider's clock may run ahead of ours.
     return [
         max(0.0, (received_at - datetime.fromisoformat(occurred_at)).total_seconds())
@@ -244,16 +260,20 @@ def _lags_sec(endpoints: Sequence[int], windows: Sequence[tuple[datetime, dateti
 
 def _processing(provider: Provider, condition: TrafficCondition, now: datetime) -> Reading:
     endpoints, since = endpoints_of(provider), now - _window(condition)
-    done = ~Q(state__in=(State.RECEIVED, State.WAITING))
-    found = _deliveries(endpoints, since, now).aggregate(
-        done=Count("id", filter=done), failed=Count("id", filter=Q(state=State.FAILED))
-    )
-    window = Share(found["failed"], found["done"])
-    before = _deliveries(endpoints, since - USUAL_DAYS * DAY, since)
-    usual = Share(before.filter(state=State.FAILED).count(), before.count())
+    window = _not_mapped(endpoints, _within(since, now))
+    usual = _not_mapped(endpoints, _same_time(since, now))
     text = f"{window.count} of {window.total} deliveries of the last {condition.window_min} minutes could not be mapped"
-    text += f": {_shares(window, usual, USUAL_DAYS)}."
+    text += f": {_shares(window, usual, SAME_TIME_DAYS)}."
     return _compared(condition, window, usual, text + _where(endpoints, since, now) if window.count else text)
+
+
+def _not_mapped(endpoints: Sequence[int], when: Q) -> Share:
+    """Deliveries that failed among those that are worked off."""
+    worked_off = ~Q(state__in=(State.RECEIVED, State.WAITING))
+    found = InboundEvent.objects.filter(when, endpoint__in=endpoints).aggregate(
+        failed=Count("id", filter=Q(state=State.FAILED)), total=Count("id", filter=worked_off)
+    )
+    return Share(found["failed"], found["total"])
 
 
 def _where(endpoints: Sequence[int], since: datetime, now: datetime) -> str:
