@@ -13,7 +13,7 @@ from django.urls import NoReverseMatch, URLPattern, reverse
 from django_celery_beat.models import PeriodicTask
 from rest_framework.authtoken.models import Token
 
-from apps.analytics.models import DailyProviderStats
+from apps.analytics.models import DailyProviderStats, ProcessingTimes, TrafficCondition
 from apps.history.models import Change
 from apps.ingest import operations
 from apps.ingest.models import Artifact, CallKey, InboundEvent, Message, RefusedDelivery
@@ -109,6 +109,9 @@ PAGES: list[tuple[str, Callable[[], str], tuple[str, ...]]] = [
     ("prices", lambda: page(Price, "changelist"), ("analyst", "ops", "admin")),
     ("adding a price", lambda: page(Price, "add"), ("admin",)),
     ("numbers", lambda: page(DailyProviderStats, "changelist"), ("analyst", "ops", "admin")),
+    ("traffic conditions", lambda: page(TrafficCondition, "changelist"), ("analyst", "ops", "admin")),
+    ("adding a traffic condition", lambda: page(TrafficCondition, "add"), ("ops", "admin")),
+    ("processing times", lambda: page(ProcessingTimes, "changelist"), ("analyst", "ops", "admin")),
     ("providers", lambda: page(Provider, "changelist"), ("analyst", "ops", "admin")),
     ("provider", lambda: page(Provider, "change", retell().pk), ("analyst", "ops", "admin")),
     ("adding a provider", lambda: page(Provider, "add"), ("admin",)),
@@ -376,6 +379,7 @@ ADDRESSES: list[tuple[str, str, tuple[str, ...]]] = [
     ("/api/providers/retell", "providers.view_provider", ("analyst", "ops", "admin")),
     ("/api/comparison-matrix", "providers.view_provider", ("analyst", "ops", "admin")),
     ("/api/analytics/daily", "analytics.view_dailyproviderstats", ("analyst", "ops", "admin")),
+    ("/api/monitoring/standing", "analytics.view_dailyproviderstats", ("analyst", "ops", "admin")),
     ("/api/vcp-example/retell", "providers.view_mappingversion", ("analyst", "ops", "admin")),
 ]
 TRIALS: list[tuple[str, str, dict[str, Any]]] = [

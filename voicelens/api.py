@@ -25,7 +25,7 @@ from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 from rest_framework.views import exception_handler as default_exception_handler
 
-from apps.analytics.api import DailyNumbers
+from apps.analytics.api import DailyNumbers, Standing
 from apps.ingest import api as ingest
 from apps.ingest import trial_api, vcp_api
 from apps.ingest.views import address_of, trace_id_of
@@ -180,8 +180,8 @@ class Root(APIView):
     permission_classes = (IsAuthenticated,)
 
     NAMES = (
-        "messages", "deliveries", "providers", "comparison-matrix", "analytics-daily", "webhook-test",
-        "webhook-signature-test", "vcp-validate", "vcp-migrate", "vcp-checksum", "vcp-export",
+        "messages", "deliveries", "providers", "comparison-matrix", "analytics-daily", "monitoring-standing",
+        "webhook-test", "webhook-signature-test", "vcp-validate", "vcp-migrate", "vcp-checksum", "vcp-export",
     )  # fmt: skip
 
     @extend_schema(exclude=True)
@@ -203,6 +203,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("providers/<slug:slug>", ProviderDetail.as_view(), name="provider"),
     path("comparison-matrix", ComparisonMatrix.as_view(), name="comparison-matrix"),
     path("analytics/daily", DailyNumbers.as_view(), name="analytics-daily"),
+    path("monitoring/standing", Standing.as_view(), name="monitoring-standing"),
     path("webhook-test", trial_api.WebhookTest.as_view(), name="webhook-test"),
     path("webhook-signature-test", trial_api.SignatureTest.as_view(), name="webhook-signature-test"),
     path("vcp-example/<slug:slug>", trial_api.VCPExample.as_view(), name="vcp-example"),

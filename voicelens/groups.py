@@ -30,6 +30,8 @@ GROUPS: dict[str, Rights] = {
         "ingest.message": VIEW,
         "ingest.artifact": VIEW,
         "analytics.dailyproviderstats": VIEW,
+        "analytics.trafficcondition": VIEW,
+        "analytics.processingtimes": VIEW,
     },
     "ops": REGISTRY
     | SCHEDULES
@@ -39,6 +41,8 @@ GROUPS: dict[str, Rights] = {
         "ingest.refusal": VIEW,
         "ingest.refuseddelivery": ("view", "change"),
         "analytics.dailyproviderstats": VIEW,
+        "analytics.trafficcondition": EDIT,
+        "analytics.processingtimes": VIEW,
     },
     "admin": SCHEDULES
     | {
@@ -57,6 +61,8 @@ GROUPS: dict[str, Rights] = {
         "ingest.message": ("view", "change", "delete"),
         "ingest.artifact": VIEW,
         "analytics.dailyproviderstats": VIEW,
+        "analytics.trafficcondition": EDIT,
+        "analytics.processingtimes": VIEW,
         "auth.user": EDIT,
         "auth.group": EDIT,
         "authtoken.tokenproxy": EDIT,

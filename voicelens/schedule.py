@@ -53,6 +53,18 @@ JOBS = (
         "Counts every day again from the messages; a difference is logged as an error.",
         daily_at=(3, 10),
     ),
+    Job(
+        "Watch the traffic",
+        "analytics.watch_traffic",
+        "Compares failed calls, refusals, silence, lateness and mapping errors of each provider with the usual.",
+        every_sec=300,
+    ),
+    Job(
+        "Check VoiceLens itself",
+        "analytics.self_check",
+        "Runs the protocol's compatibility cases, and compares how long processing takes with the week before.",
+        daily_at=(3, 40),
+    ),
 )
 
 

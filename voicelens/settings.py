@@ -326,6 +326,10 @@ UNFOLD = {
                 "items": [
                     _item("Daily numbers", "bar_chart", "analytics_dailyproviderstats",
                           "analytics.view_dailyproviderstats"),
+                    _item("Traffic conditions", "traffic", "analytics_trafficcondition",
+                          "analytics.view_trafficcondition"),
+                    _item("Processing times", "speed", "analytics_processingtimes",
+                          "analytics.view_processingtimes"),
                 ],
             },
             {

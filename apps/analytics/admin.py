@@ -1,4 +1,5 @@
-"""The admin of the daily numbers: read-only, averages worked out as they are shown."""
+"""The admin of the daily numbers (read-only, averages worked out as they are shown), of the processing times, and of
+the conditions under which the traffic raises something."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -10,8 +11,9 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
-from apps.analytics.models import DailyProviderStats
-from apps.providers.admin.base import ReadOnlyAdmin, UtcDayFilter, link
+from apps.analytics.models import DailyProviderStats, ProcessingTimes, TrafficCondition
+from apps.history.pages import ModelAdmin
+from apps.providers.admin.base import ReadOnlyAdmin, TextColumns, UtcDayFilter, link
 
 
 class DayFilter(UtcDayFilter):
@@ -97,3 +99,39 @@ class DailyProviderStatsAdmin(ReadOnlyAdmin):
         asked = {"provider": obj.provider, "environment__exact": obj.environment}
         query = urlencode({**asked, "start_time_from": day, "start_time_to": day})
         return link(f"{reverse('admin:ingest_message_changelist')}?{query}", obj.total)
+
+
+@admin.register(TrafficCondition)
+class TrafficConditionAdmin(TextColumns, ModelAdmin):
+    list_display = ("metric", "of", "enabled", "window_min", "min_sample", "factor")
+    list_filter = ("metric", "enabled")
+    list_select_related = ("provider",)
+    actions = None
+
+    @display(description="provider", ordering="provider__name")
+    def of(self, obj: TrafficCondition) -> str:
+        return str(obj.provider or "all providers")
+
+
+@admin.register(ProcessingTimes)
+class ProcessingTimesAdmin(ReadOnlyAdmin):
+    list_display = ("day", "messages", "sampled", "p50", "p95", "p99")
+    fields = ("day", "messages", "sampled", "p50", "p95", "p99")
+    readonly_fields = fields
+    actions = None
+
+    @display(description="day (UTC)", ordering="date")
+    def day(self, obj: ProcessingTimes) -> str:
+        return obj.date.isoformat()
+
+    @display(description="half within (ms)", ordering="p50_ms")
+    def p50(self, obj: ProcessingTimes) -> str:
+        return f"{obj.p50_ms:.1f}"
+
+    @display(description="95 % within (ms)", ordering="p95_ms")
+    def p95(self, obj: ProcessingTimes) -> str:
+        return f"{obj.p95_ms:.1f}"
+
+    @display(description="99 % within (ms)", ordering="p99_ms")
+    def p99(self, obj: ProcessingTimes) -> str:
+        return f"{obj.p99_ms:.1f}"

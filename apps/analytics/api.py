@@ -1,4 +1,7 @@
-"""The daily numbers as the API shows them: published names, averages divided at reading, nulls that are not zeros."""
+"""The daily numbers as the API shows them: published names, averages divided at reading, nulls that are not zeros.
+
+And how a provider stands: its own word, our checks and our traffic side by side.
+"""
 
 from datetime import date
 from typing import Any
@@ -10,11 +13,15 @@ from rest_framework import serializers
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
-from apps.analytics.models import DailyProviderStats
+from apps.analytics.models import DailyProviderStats, TrafficCondition
 from apps.analytics.selectors import daily_numbers, totals
-from apps.providers.models import Environment
-from apps.providers.wire import Keyset, error_answers
+from apps.analytics.traffic import provider_standing
+from apps.analytics.usual import Verdict
+from apps.monitoring.models import State
+from apps.providers.models import Environment, Provider
+from apps.providers.wire import Keyset, error_answers, unknown_provider
 
 DEFAULT_DAYS = 30
 MAX_DAYS = 366
@@ -112,3 +119,59 @@ class DailyNumbers(GenericAPIView[DailyProviderStats]):
         answer = self.get_paginated_response(page)
         answer.data |= {"totals": CallNumbersSerializer(totals(rows)).data}
         return answer
+
+
+# --- how a provider stands ------------------------------------------------------------------------------------
+
+
+class OwnWordSerializer(serializers.Serializer[Any]):
+    metric = serializers.ChoiceField(TrafficCondition.Metric.choices)
+    verdict = serializers.ChoiceField(
+        [(word.value, word.value) for word in Verdict],
+        source="reading.verdict",
+        help_text="Now: `raised`, `calm`, `between` the two, or `unsure`: too few calls or deliveries to tell.",
+    )
+    text = serializers.CharField(source="reading.text", help_text="The numbers in a sentence.")
+    numbers = serializers.DictField(source="reading.data", help_text="The same for machines; shares are 0 to 1.")
+    open_since = serializers.DateTimeField(allow_null=True, help_text="Since when it is an incident; null: it is none.")
+
+
+class StandingSerializer(serializers.Serializer[Any]):
+    provider = serializers.CharField()
+    vendor = serializers.ChoiceField(
+        State.choices, allow_null=True, help_text="What the provider's status page says; null where none is watched."
+    )
+    vendor_checked_at = serializers.DateTimeField(allow_null=True)
+    checks = serializers.ChoiceField(
+        State.choices, allow_null=True, help_text="The worst of the health checks; null where there is none."
+    )
+    ours = OwnWordSerializer(many=True, help_text="What our own traffic says, one entry a condition.")
+
+
+class StandingQuery(serializers.Serializer[Any]):
+    provider = serializers.CharField(required=False, help_text="Slug; all enabled providers without it.")
+
+
+class StandingResponse(serializers.Serializer[Any]):
+    results = StandingSerializer(many=True)
+
+
+class Standing(APIView):
+    needs = "analytics.view_dailyproviderstats"
+
+    @extend_schema(
+        operation_id="monitoring_standing",
+        summary="How providers stand: their word, our checks, our traffic",
+        description="From stored checks and deliveries; nothing outside is asked. Live calls only.",
+        parameters=[StandingQuery],
+        responses={200: StandingResponse, **error_answers(401, 403, 404)},
+        tags=["monitoring"],
+    )
+    def get(self, request: Request) -> Response:
+        slug = request.query_params.get("provider", "").lower()
+        providers = Provider.objects.filter(slug=slug) if slug else Provider.objects.filter(enabled=True)
+        if slug and not providers:
+            raise unknown_provider()
+        now = timezone.now()
+        found = [provider_standing(provider, now) for provider in providers.order_by("slug")]
+        return Response(StandingResponse({"results": found}).data)

@@ -7,4 +7,4 @@ class AnalyticsConfig(AppConfig):
     verbose_name = "Numbers"
 
     def ready(self) -> None:
-        from apps.analytics import receivers  # noqa: F401 - registers the listener
+        from apps.analytics import receivers, watched  # noqa: F401 - both register listeners

@@ -1,12 +1,14 @@
 """Daily numbers of each provider: integer addends with their own counts, so that they can be kept exact by
-differences."""
+differences. When what they and the deliveries say is worth telling; how long processing took each day."""
 
 from decimal import Decimal
 from typing import ClassVar
 
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models import Q
 
-from apps.providers.models import Environment
+from apps.providers.models import Environment, Provider
 
 
 class DailyProviderStats(models.Model):
@@ -70,3 +72,75 @@ class DailyProviderStats(models.Model):
     @property
     def avg_satisfaction_score(self) -> float | None:
         return self.satisfaction_sum_e4 / self.satisfaction_count / 10_000 if self.satisfaction_count else None
+
+
+class TrafficCondition(models.Model):
+    """When our own traffic says that something is wrong with a provider. Whether it is so now stands in its incident.
+
+    A row of a provider goes before the row of all.
+    """
+
+    class Metric(models.TextChoices):
+        FAILURE_RATE = "failure_rate", "failed calls"
+        REFUSED = "refused", "refused deliveries"
+        SILENCE = "silence", "silence"
+        LAG = "lag", "late deliveries"
+        PROCESSING = "processing", "deliveries that cannot be mapped"
+
+    metric = models.CharField(max_length=20, choices=Metric)
+    provider = models.ForeignKey(
+        Provider, models.CASCADE, null=True, blank=True, related_name="+", help_text="Empty: all providers."
+    )
+    enabled = models.BooleanField(default=True)
+    window_min = models.PositiveIntegerField(
+        "window (min)",
+        default=60,
+        validators=[MinValueValidator(5), MaxValueValidator(24 * 60)],
+        help_text="The last so many minutes are compared with the usual. Silence: so long nothing is told.",
+    )
+    min_sample = models.PositiveIntegerField(
+        "least sample",
+        default=20,
+        validators=[MinValueValidator(1)],
+        help_text="Fewer calls or deliveries in the window tell nothing. Silence: so many calls would be usual by now.",
+    )
+    factor = models.FloatField(
+        default=2,
+        validators=[MinValueValidator(1.1)],
+        help_text="So many times the usual share, and at least 10 points above it. Silence does not use it.",
+    )
+
+    class Meta:
+        db_table = "analytics_traffic_conditions"
+        ordering = ["metric", "provider__name"]
+        constraints = [
+            models.UniqueConstraint(fields=["metric", "provider"], name="traffic_once_a_provider"),
+            models.UniqueConstraint(
+                fields=["metric"],
+                condition=Q(provider__isnull=True),
+                name="traffic_once_for_all",
+                violation_error_message="There is a row of this metric for all providers already.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_metric_display()} of {self.provider or 'all providers'}"
+
+
+class ProcessingTimes(models.Model):
+    """How long it took to make the messages of one UTC day, from a sample of them."""
+
+    date = models.DateField(unique=True)
+    messages = models.PositiveIntegerField(help_text="Written on that day.")
+    sampled = models.PositiveIntegerField()
+    p50_ms = models.FloatField()
+    p95_ms = models.FloatField()
+    p99_ms = models.FloatField()
+
+    class Meta:
+        db_table = "analytics_processing_times"
+        verbose_name = verbose_name_plural = "processing times"
+        ordering = ["-date"]
+
+    def __str__(self) -> str:
+        return f"{self.date}"

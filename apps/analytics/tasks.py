@@ -1,9 +1,12 @@
-"""The nightly proof that the daily numbers are what the messages say."""
+"""The periodic jobs over the numbers: the nightly proof, the watch over the traffic, the check of VoiceLens itself."""
 
 import logging
 
 from celery import shared_task
+from django.conf import settings
+from django.utils import timezone
 
+from apps.analytics import self_check, traffic
 from apps.analytics.rollups import audit
 
 log = logging.getLogger(__name__)
@@ -16,3 +19,15 @@ def audit_numbers() -> int:
     for difference in differences:
         log.error("daily numbers differ: %s", difference)
     return len(differences)
+
+
+@shared_task(name="analytics.watch_traffic")
+def watch_traffic() -> int:
+    """The number of changes that the traffic told of."""
+    return len(traffic.watch(timezone.now())) if settings.MONITORING_ENABLED else 0
+
+
+@shared_task(name="analytics.self_check")
+def check_self() -> int:
+    """The number of changes that were found in VoiceLens itself."""
+    return len(self_check.check(timezone.now())) if settings.MONITORING_ENABLED else 0
