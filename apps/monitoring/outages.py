@@ -22,6 +22,7 @@ LABELS = {
     Kind.FEED: "feed",
 }
 BAD = (State.DEGRADED, State.DOWN)
+WELL = "operational"  # what status pages call a component that works
 
 
 def source_key(monitor: Monitor) -> str:
@@ -113,9 +114,10 @@ def _finding(
 def _answer(outcome: Outcome) -> str:
     """What the last look saw, in sentences."""
     code = f"HTTP {outcome.status_code}." if outcome.status_code is not None else ""
-    parts = [f"{name}: {state}" for name, state in sorted(outcome.components.items()) if state != State.UP]
+    parts = [f"{name}: {state}" for name, state in sorted(outcome.components.items()) if state != WELL]
     components = f"Components: {'; '.join(parts[:20])}." if parts else ""
-    return " ".join(filter(None, (_sentence(outcome.error) or code, components)))
+    planned = "Planned maintenance is going on there." if outcome.in_maintenance else ""
+    return " ".join(filter(None, (_sentence(outcome.error) or code, planned, components)))
 
 
 def _sentence(text: str) -> str:

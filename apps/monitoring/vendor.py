@@ -11,7 +11,7 @@ from typing import Any
 
 from apps.monitoring import incidents
 from apps.monitoring.changes import Finding, record
-from apps.monitoring.models import Change, ChangeType, Monitor, Severity
+from apps.monitoring.models import Change, ChangeType, Monitor, Severity, State
 from apps.monitoring.outages import source_key
 from apps.monitoring.outcome import VendorIncident
 from apps.monitoring.storable import storable_json
@@ -59,11 +59,11 @@ def _closed(
 ) -> Change | None:
     title = f"{monitor.provider.name} reports as over: {known['title']}"
     said = incident.text if incident is not None else "It is no longer on the status page."
-    return _record(monitor, f"closed:{key}", title, said, known, now)
+    return _record(monitor, f"closed:{key}", title, said, known, now, state=State.UP)
 
 
 def _record(
-    monitor: Monitor, key: str, title: str, said: str, incident: dict[str, Any], now: datetime
+    monitor: Monitor, key: str, title: str, said: str, incident: dict[str, Any], now: datetime, state: str = ""
 ) -> Change | None:
     impact = incident["impact"]
     finding = Finding(
@@ -74,6 +74,7 @@ def _record(
         title=title,
         description=said,
         url=incident["url"] or monitor.url,
+        state=state,
         words=f"{impact} incident: {incident['title']}",
         severity=SEVERITY_OF_IMPACT.get(impact, Severity.LOW),
         data={"vendor": {name: incident[name] for name in ("title", "impact", "status")}},
