@@ -29,6 +29,7 @@ from apps.analytics.api import DailyNumbers
 from apps.ingest import api as ingest
 from apps.ingest import trial_api, vcp_api
 from apps.ingest.views import address_of, trace_id_of
+from apps.monitoring import api as monitoring
 from apps.providers.api import ProviderDetail, ProviderList
 from apps.providers.matrix import ComparisonMatrix
 from apps.providers.wire import JSONBody, MessageRefused, error_answers
@@ -181,7 +182,8 @@ class Root(APIView):
 
     NAMES = (
         "messages", "deliveries", "providers", "comparison-matrix", "analytics-daily", "webhook-test",
-        "webhook-signature-test", "vcp-validate", "vcp-migrate", "vcp-checksum", "vcp-export",
+        "monitoring-changes", "monitoring-incidents",
+        "monitoring-health", "webhook-signature-test", "vcp-validate", "vcp-migrate", "vcp-checksum", "vcp-export",
     )  # fmt: skip
 
     @extend_schema(exclude=True)
@@ -203,6 +205,20 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("providers/<slug:slug>", ProviderDetail.as_view(), name="provider"),
     path("comparison-matrix", ComparisonMatrix.as_view(), name="comparison-matrix"),
     path("analytics/daily", DailyNumbers.as_view(), name="analytics-daily"),
+    path("monitoring/changes", monitoring.ChangeList.as_view(), name="monitoring-changes"),
+    path("monitoring/changes/<int:pk>", monitoring.ChangeDetail.as_view(), name="monitoring-change"),
+    path(
+        "monitoring/changes.rss",
+        extend_schema(operation_id="monitoring_changes_rss")(monitoring.ChangeFeed).as_view(),
+        {"feed_format": "rss"},
+    ),
+    path(
+        "monitoring/changes.atom",
+        extend_schema(operation_id="monitoring_changes_atom")(monitoring.ChangeFeed).as_view(),
+        {"feed_format": "atom"},
+    ),
+    path("monitoring/incidents", monitoring.IncidentList.as_view(), name="monitoring-incidents"),
+    path("monitoring/health", monitoring.Health.as_view(), name="monitoring-health"),
     path("webhook-test", trial_api.WebhookTest.as_view(), name="webhook-test"),
     path("webhook-signature-test", trial_api.SignatureTest.as_view(), name="webhook-signature-test"),
     path("vcp-example/<slug:slug>", trial_api.VCPExample.as_view(), name="vcp-example"),
