@@ -27,6 +27,7 @@ KEYS = {
     "SECRET_KEY": "secret key of the tests",
     "FIELD_ENCRYPTION_KEYS": "t1:" + base64.urlsafe_b64encode(b"32 bytes, known to every reader.").decode(),
     "PSEUDONYM_KEY": "t1:pseudonym key of the tests",
+    "MONITORING_ENABLED": "false",  # no process of a test looks at a provider's real pages
 }
 origins: dict[str, str] = {}
 

@@ -30,6 +30,24 @@ JOBS = (
         every_sec=3600,
     ),
     Job(
+        "Look at the providers' pages",
+        "monitoring.work",
+        "Checks that are due. When each is due is said by the rows named “Watch …”.",
+        every_sec=10,
+    ),
+    Job(
+        "Tell what changed",
+        "monitoring.tell",
+        "Alerts that are due, with reminders and escalations.",
+        every_sec=10,
+    ),
+    Job(
+        "Prune what checks saw",
+        "monitoring.prune",
+        "Observations, snapshots, changes and incidents older than MONITORING_RETENTION_DAYS.",
+        daily_at=(3, 40),
+    ),
+    Job(
         "Audit the daily numbers",
         "analytics.audit",
         "Counts every day again from the messages; a difference is logged as an error.",

@@ -5,3 +5,6 @@ class MonitoringConfig(AppConfig):
     name = "apps.monitoring"
     label = "monitoring"
     verbose_name = "Monitoring"
+
+    def ready(self) -> None:
+        from apps.monitoring import receivers  # noqa: F401 - registers the listeners

@@ -20,7 +20,8 @@ class Finding:
     """Something found. `key` says what, once and for all: the same key again is not recorded again.
 
     `source` is a kind of check, `traffic` or `self`; an empty `provider` means VoiceLens itself. `state` and
-    `status_code` are what was found, `words` is searched by severity rules beside title, description and diff.
+    `status_code` are what was found. `words` are the provider's own, such as the changed lines without what stands
+    around them in the diff: where they are given, severity rules and the mapping's names are searched in nothing else.
     """
 
     key: str
@@ -41,8 +42,8 @@ class Finding:
 
     @property
     def text(self) -> str:
-        """All that words are searched in."""
-        return "\n".join(filter(None, (self.title, self.description, self.diff, self.words)))
+        """What the words of severity rules and the names of the mapping are searched in."""
+        return self.words or "\n".join(filter(None, (self.title, self.description, self.diff)))
 
 
 @transaction.atomic
@@ -90,4 +91,4 @@ def _affected(finding: Finding) -> Mapping[str, Any]:
     """What of the mapping the finding names. An outage names parts of a service, no fields."""
     if not finding.provider or finding.change_type == ChangeType.SERVICE_STATUS:
         return {}
-    return impact.affected(finding.provider, finding.diff or finding.text)
+    return impact.affected(finding.provider, finding.text)

@@ -105,6 +105,8 @@ class Monitor(models.Model):
         help_text="A schedule of its own. Empty: that of its provider and kind.",
     )
     origin = models.CharField(max_length=10, choices=Origin, default=Origin.ADMIN, editable=False)
+    # The page of the provider's list that it was made for; it stays so where somebody edits the address.
+    page_url = models.CharField(max_length=500, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     host = models.CharField(max_length=260, editable=False, db_index=True)

@@ -92,6 +92,7 @@ class Migration(migrations.Migration):
                 ('down_after', models.PositiveSmallIntegerField(default=3, help_text='So many failures in a row, and it is down.', validators=[django.core.validators.MinValueValidator(1)])),
                 ('up_after', models.PositiveSmallIntegerField(default=2, help_text='So many good answers in a row, and it is up again.', validators=[django.core.validators.MinValueValidator(1)])),
                 ('origin', models.CharField(choices=[('catalogue', 'Catalogue'), ('admin', 'Admin')], default='admin', editable=False, max_length=10)),
+                ('page_url', models.CharField(blank=True, editable=False, max_length=500)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('host', models.CharField(db_index=True, editable=False, max_length=260)),
                 ('state', models.CharField(choices=[('unknown', 'Unknown'), ('up', 'Up'), ('degraded', 'Degraded'), ('down', 'Down')], default='unknown', editable=False, max_length=10)),

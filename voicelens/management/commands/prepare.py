@@ -11,9 +11,11 @@ from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from apps.monitoring import monitors, rules, schedules
 from apps.providers import registry, vault
 from apps.providers.catalog import CatalogError
 from apps.providers.publishing import SamplesFail
+from apps.providers.models import Provider
 from apps.providers.sync import sync_catalog
 from voicelens.groups import ensure_groups
 from voicelens.schedule import ensure_schedule
@@ -37,7 +39,8 @@ class Command(BaseCommand):
         self._check_secrets()
         _collect_static()
         self._load_catalogue()
-        for name in ensure_schedule():
+        _ensure_checks()
+        for name in [*ensure_schedule(), *schedules.ensure_schedules()]:
             self.stdout.write(f"scheduled: {name}")
         for name in ensure_groups():
             self.stdout.write(f"group {name}: rights set")
@@ -66,6 +69,13 @@ class Command(BaseCommand):
         self.stdout.write(
             f"\n  Admin user created; shown only this once:\n\n      user      admin\n      password  {password}\n"
         )
+
+
+def _ensure_checks() -> None:
+    """Also of providers that were there before they were watched."""
+    for provider in Provider.objects.all():
+        monitors.ensure_monitors(provider)
+    rules.ensure_rules()
 
 
 def _collect_static() -> None:
