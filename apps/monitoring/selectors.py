@@ -72,7 +72,7 @@ def incidents(since: datetime, *, provider: str = "", state: str = "") -> QueryS
 
 def watched() -> QuerySet[Monitor]:
     """The checks that are switched on, of providers that are watched."""
-    return Monitor.objects.filter(enabled=True, provider__enabled=True, provider__monitored=True)
+    return Monitor.objects.filter(enabled=True, provider__monitored=True)
 
 
 def counts(now: datetime) -> dict[str, Any]:
