@@ -207,16 +207,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("analytics/daily", DailyNumbers.as_view(), name="analytics-daily"),
     path("monitoring/changes", monitoring.ChangeList.as_view(), name="monitoring-changes"),
     path("monitoring/changes/<int:pk>", monitoring.ChangeDetail.as_view(), name="monitoring-change"),
-    path(
-        "monitoring/changes.rss",
-        extend_schema(operation_id="monitoring_changes_rss")(monitoring.ChangeFeed).as_view(),
-        {"feed_format": "rss"},
-    ),
-    path(
-        "monitoring/changes.atom",
-        extend_schema(operation_id="monitoring_changes_atom")(monitoring.ChangeFeed).as_view(),
-        {"feed_format": "atom"},
-    ),
+    path("monitoring/changes.rss", monitoring.ChangesAsRss.as_view()),
+    path("monitoring/changes.atom", monitoring.ChangesAsAtom.as_view()),
     path("monitoring/incidents", monitoring.IncidentList.as_view(), name="monitoring-incidents"),
     path("monitoring/health", monitoring.Health.as_view(), name="monitoring-health"),
     path("webhook-test", trial_api.WebhookTest.as_view(), name="webhook-test"),

@@ -10,8 +10,8 @@ EDIT = ("view", "add", "change", "delete")
 # Model: what may be done to it. Buttons beyond Django's four have a word of their own or stand for one of them:
 # change_inboundevent replays, change_refuseddelivery rechecks, change_message corrects, withdraws and restores,
 # delete_message deletes so that it can be restored, delete_callkey erases, change_mappingversion publishes and undoes,
-# switch_endpoint opens and closes, change_monitor looks at once, change_change reviews, change_incident acknowledges, notes
-# and resolves, add_silence silences.
+# switch_endpoint opens and closes, change_monitor looks at once, change_change reviews, change_incident acknowledges,
+# notes and resolves, add_silence silences.
 Rights = dict[str, tuple[str, ...]]
 
 SCHEDULES: Rights = {

@@ -65,7 +65,7 @@ class ChangeQuery(SinceQuery):
 
 
 class IncidentQuery(SinceQuery):
-    state = serializers.ChoiceField(["open", "resolved"], required=False, help_text="Both without it.")
+    is_open = serializers.BooleanField(required=False, help_text="Only open ones, or only ended ones.")
 
 
 class HealthQuery(Query):
@@ -215,28 +215,48 @@ class ChangeDetail(RetrieveAPIView[Change]):
 
 
 class ChangeFeed(GenericAPIView[Change]):
-    """The same list for feed readers; the format stands at the end of the address."""
+    """The same list for feed readers; a subclass for each format."""
 
     queryset = Change.objects.none()
     pagination_class = None
+    feed_format: str
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
         # A reader asks for application/atom+xml, which no renderer of the API makes.
         return super().perform_content_negotiation(request, force=True)
 
-    @extend_schema(
-        summary="The newest 50 changes as RSS or Atom",
+    def as_feed(self, request: Request) -> HttpResponseBase:
+        return feeds.feed(selectors.changes(**ChangeQuery.of(request)), self.feed_format)
+
+
+def _described(format_name: str, media_type: str) -> Any:
+    return extend_schema(
+        operation_id=f"monitoring_changes_{format_name.lower()}",
+        summary=f"The newest 50 changes as {format_name}",
         description="With the filters of the list. For readers that send no headers see MONITORING_FEED_TOKEN.",
         parameters=[ChangeQuery],
         responses={
-            (200, "application/xml"): OpenApiResponse(OpenApiTypes.STR, description="The feed."),
+            (200, media_type): OpenApiResponse(OpenApiTypes.STR, description="The feed."),
             **error_answers(400, 401, 403),
         },
         tags=["monitoring"],
     )
-    def get(self, request: Request, feed_format: str) -> HttpResponseBase:
-        rows = selectors.changes(**ChangeQuery.of(request))
-        return feeds.feed(rows, feed_format)
+
+
+class ChangesAsRss(ChangeFeed):
+    feed_format = "rss"
+
+    @_described("RSS", "application/rss+xml")
+    def get(self, request: Request) -> HttpResponseBase:
+        return self.as_feed(request)
+
+
+class ChangesAsAtom(ChangeFeed):
+    feed_format = "atom"
+
+    @_described("Atom", "application/atom+xml")
+    def get(self, request: Request) -> HttpResponseBase:
+        return self.as_feed(request)
 
 
 # --- checks -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Our own changes as RSS and Atom. Through the API with its login; for feed readers at an address that holds a token."""
+"""Our own changes as RSS and Atom: through the API with its login, and for readers at an address with a token."""
 
 import re
 from typing import Any

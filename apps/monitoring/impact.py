@@ -28,6 +28,7 @@ _DOTTED = re.compile(r"[^\W\d][\w-]*(?:\.[^\W\d][\w-]*)+")
 _AS_CODE = re.compile(r"""(?:["'`]|(?<=\w)[./]|\[)([^\W\d][\w-]*)|([^\W\d][\w-]*)(?=["'`\[]|\.[^\W\d])""")
 _PAIR = re.compile(r"(?=(?<![\w-])([^\W\d][\w-]*)(?:\[[^\]\s]{0,20}\])?\.([^\W\d][\w-]*))")
 _COMPOUND = re.compile(r"\w[_-]\w|[a-z0-9][A-Z]")
+_ALONE = re.compile(r"[^\W\d][\w-]*(?![\w-])(?!\.[^\W\d])")
 _FILTER = re.compile(r"\[\?.*?\](?=[.\[]|$)")
 _UNION = re.compile(r"\[((?:'[^']*',?)+)\]$")
 
@@ -39,6 +40,7 @@ class Named:
         text = _URL.sub(" ", text[:MAX_TEXT])
         words = {word.strip("-") for word in _NAME.findall(text)}
         self.words = words | {part for word in words for part in word.split("-")}
+        self.alone = {word.strip("-") for word in _ALONE.findall(text)}
         self.lower = {word.lower() for word in self.words}
         self.dotted = set(_DOTTED.findall(text))
         self.code = {word.strip("-") for pair in _AS_CODE.findall(text) for word in pair if word}
@@ -84,11 +86,11 @@ def _rules(rules: Iterable[MappingRule], named: Named) -> Iterator[dict[str, Any
 
 
 def _is_named(source: str, named: Named) -> bool:
-    """By its last key, or by a name on the way that is no plain word."""
+    """By its last key, or by a name on the way that is no plain word and stands without a name below it."""
     *way, last = _keys(source)
     before = way[-1][0] if way else ""
     return any(named.field(name, before) for name in last) or any(
-        _COMPOUND.search(name) and named.field(name) for [name] in way
+        _COMPOUND.search(name) and name in named.alone for [name] in way
     )
 
 

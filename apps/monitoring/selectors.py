@@ -60,10 +60,10 @@ def open_incidents() -> QuerySet[Incident]:
     return Incident.objects.filter(resolved_at=None)
 
 
-def incidents(since: datetime, *, provider: str = "", state: str = "") -> QuerySet[Incident]:
-    """Open ones, and those that ended since then; `state` is `open` or `resolved`."""
+def incidents(since: datetime, *, provider: str = "", is_open: bool | None = None) -> QuerySet[Incident]:
+    """Open ones, and those that ended since then; or only the former, or only the latter."""
     open_ones, ended = Q(resolved_at=None), Q(resolved_at__gte=since)
-    rows = Incident.objects.filter({"open": open_ones, "resolved": ended}.get(state, open_ones | ended))
+    rows = Incident.objects.filter(open_ones | ended if is_open is None else open_ones if is_open else ended)
     return (rows.filter(provider=provider) if provider else rows).prefetch_related("timeline")
 
 

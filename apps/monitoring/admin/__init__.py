@@ -1,3 +1,10 @@
-"""Admin pages of monitoring: what is watched, what changed, what lasts, who judges it, when nobody is told."""
+"""Admin pages of monitoring: what is watched, what changed, what lasts, who judges it, who is told and when nobody is."""
 
-from apps.monitoring.admin import changes, incidents, monitors, severity, silences  # noqa: F401 - registers the pages
+from apps.monitoring.admin import (  # noqa: F401 - registers the pages
+    alerts,
+    changes,
+    incidents,
+    monitors,
+    severity,
+    silences,
+)

@@ -97,6 +97,9 @@ class ChangeAdmin(TextColumns, ModelAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
+    def has_delete_permission(self, request: HttpRequest, obj: Change | None = None) -> bool:
+        return False  # retention removes them
+
     def save_model(self, request: HttpRequest, obj: Change, form: Any, change: bool) -> None:
         before = Change.objects.get(pk=obj.pk)
         obj.save(update_fields=EDITABLE)

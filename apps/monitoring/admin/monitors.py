@@ -20,7 +20,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from apps.history.pages import ModelAdmin
 from apps.monitoring import http_statuses, own_schedules
-from apps.monitoring.admin.words import SEVERITY_COLOURS, STATE_COLOURS, ago, percent
+from apps.monitoring.admin.words import SEVERITY_COLOURS, STATE_COLOURS, ago, how_long, percent
 from apps.monitoring.models import Monitor, State
 from apps.monitoring.runs import check_now
 from apps.monitoring.selectors import uptimes_of
@@ -49,6 +49,12 @@ class MonitorForm(forms.ModelForm):  # type: ignore[type-arg]
         model = Monitor
         fields = ("provider", "kind", "url", "enabled", "selector", "ignored_selectors", "ok_statuses",
                   "latency_budget_ms", "timeout_sec", "down_after", "up_after")  # fmt: skip
+
+        labels = {
+            "ok_statuses": "OK statuses",
+            "latency_budget_ms": "Latency budget (ms)",
+            "timeout_sec": "Timeout (s)",
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -158,7 +164,7 @@ class MonitorAdmin(TextColumns, ModelAdmin):
 
     @display(description="page", ordering="url")
     def page_address(self, obj: Monitor) -> SafeString:
-        return cut(obj.url.removeprefix("https://"), 48)
+        return cut(obj.url.removeprefix("https://"), 40)
 
     @display(description="kind", ordering="kind")
     def kind_word(self, obj: Monitor) -> str:
@@ -170,9 +176,9 @@ class MonitorAdmin(TextColumns, ModelAdmin):
             return "off"
         return "flapping" if obj.is_flapping else obj.state
 
-    @display(description="since (UTC)", ordering="state_since")
+    @display(description="for", ordering="-state_since")
     def since(self, obj: Monitor) -> str:
-        return utc(obj.state_since)[:16]
+        return how_long(timezone.now() - obj.state_since) if obj.state_since else "-"
 
     @display(description="latency", ordering="last_latency_ms")
     def latency(self, obj: Monitor) -> str:
@@ -184,7 +190,7 @@ class MonitorAdmin(TextColumns, ModelAdmin):
 
     @display(description="error", ordering="last_error")
     def problem(self, obj: Monitor) -> SafeString | str:
-        return cut(obj.last_error, 40) if obj.last_error else "-"
+        return cut(obj.last_error, 28) if obj.last_error else "-"
 
     @display(description="schedule")
     def schedule_word(self, obj: Monitor) -> str:
