@@ -47,9 +47,7 @@ class MonitorForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Monitor
-        fields = ("provider", "kind", "url", "enabled", "selector", "ignored_selectors", "ok_statuses",
-                  "latency_budget_ms", "timeout_sec", "down_after", "up_after")  # fmt: skip
-
+        fields = ("selector", "ignored_selectors", "ok_statuses")  # the page names the others
         labels = {
             "ok_statuses": "OK statuses",
             "latency_budget_ms": "Latency budget (ms)",
