@@ -387,6 +387,16 @@ def test_a_severity_rule_keeps_its_conditions_and_refuses_broken_ones(root: Clie
         assert field in root.post(address(row), {**form, field: value}).context["adminform"].form.errors
 
 
+def test_rules_are_put_into_another_order_in_their_list(root: Client) -> None:
+    rules.ensure_rules()
+    rows = list(SeverityRule.objects.all())
+    form: dict[str, Any] = {"form-TOTAL_FORMS": len(rows), "form-INITIAL_FORMS": len(rows), "_save": "Save"}
+    for n, row in enumerate(rows):
+        form |= {f"form-{n}-id": row.pk, f"form-{n}-position": len(rows) - n}
+    assert root.post(reverse("admin:monitoring_severityrule_changelist"), form).status_code == 302
+    assert list(SeverityRule.objects.all()) == rows[::-1]
+
+
 def test_lines_of_a_diff_are_told_apart() -> None:
     kinds = [kind for kind, _ in diff_lines("--- a\n+++ b\n@@ -1 +1 @@\n same\n-x\n+y")]
     assert kinds == ["note", "note", "place", "", "removed", "added"]

@@ -112,7 +112,7 @@ def watched(catalogue: None) -> None:
     joined = Incident.objects.create(source_key="of the tests", monitor=row, opened_at=now, **told)
     Seen.objects.create(
         key="of the tests", source="docs", change_type="documentation", detected_at=now, monitor=row, incident=joined,
-        change_data={"affected": {"version": 1, "rules": [{"rule": 1, "source": "a", "target": "b"}]}}, **told,
+        change_data={"affected": {"version": 1, "rules": [{"rule": 1, "event": "*", "source": "a", "target": "b"}]}}, **told,
     )  # fmt: skip
 
 
@@ -265,7 +265,9 @@ def _has(row: Any, name: str) -> bool:
         return False
 
 
-def test_what_one_may_open_links_to_nothing_that_one_may_not(who: Who, calls: None, watched: None, deliver: Any) -> None:
+def test_what_one_may_open_links_to_nothing_that_one_may_not(
+    who: Who, calls: None, watched: None, deliver: Any
+) -> None:
     deliver({"event": "x"}, headers={"X-Retell-Signature": "v=1,d=" + "0" * 64})
     assert RefusedDelivery.objects.exists()
     day = DailyProviderStats.objects.earliest("date")
@@ -451,7 +453,8 @@ TRIALS: list[tuple[str, str, dict[str, Any]]] = [
 
 
 def test_each_group_reads_its_part_of_the_api_and_is_told_what_it_lacks(who: Who, calls: None, watched: None) -> None:
-    names = {"seen": seen().pk, "message": message().pk, "artifact": Artifact.objects.all()[0].pk, "delivery": delivery().delivery_id}
+    names = {"message": message().pk, "artifact": Artifact.objects.all()[0].pk, "delivery": delivery().delivery_id,
+             "seen": seen().pk}  # fmt: skip
     for address, right, groups in ADDRESSES:
         for group in WHO:
             answer = who[group].get(address.format(**names), headers={"accept": "application/json"})

@@ -1,4 +1,4 @@
-"""Admin pages of monitoring: what is watched, what changed, what lasts, who judges it, who is told and when nobody is."""
+"""Admin pages of monitoring: what is watched, what changed, what lasts, who judges it, who is told."""
 
 from apps.monitoring.admin import (  # noqa: F401 - registers the pages
     alerts,
