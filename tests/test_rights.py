@@ -112,7 +112,8 @@ def watched(catalogue: None) -> None:
     joined = Incident.objects.create(source_key="of the tests", monitor=row, opened_at=now, **told)
     Seen.objects.create(
         key="of the tests", source="docs", change_type="documentation", detected_at=now, monitor=row, incident=joined,
-        change_data={"affected": {"version": 1, "rules": [{"rule": 1, "event": "*", "source": "a", "target": "b"}]}}, **told,
+        change_data={"affected": {"version": 1, "rules": [{"rule": 1, "event": "*", "source": "a", "target": "b"}]}},
+        **told,
     )  # fmt: skip
 
 

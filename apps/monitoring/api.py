@@ -1,5 +1,6 @@
 """Changes, checks and incidents as the API shows them, from what is stored: no request asks a provider anything."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -229,8 +230,8 @@ class ChangeFeed(GenericAPIView[Change]):
         return feeds.feed(selectors.changes(**ChangeQuery.of(request)), self.feed_format)
 
 
-def _described(format_name: str, media_type: str) -> Any:
-    return extend_schema(
+def _described(format_name: str, media_type: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    described: Any = extend_schema(
         operation_id=f"monitoring_changes_{format_name.lower()}",
         summary=f"The newest 50 changes as {format_name}",
         description="With the filters of the list. For readers that send no headers see MONITORING_FEED_TOKEN.",
@@ -241,6 +242,7 @@ def _described(format_name: str, media_type: str) -> Any:
         },
         tags=["monitoring"],
     )
+    return described  # type: ignore[no-any-return]
 
 
 class ChangesAsRss(ChangeFeed):

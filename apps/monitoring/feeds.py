@@ -19,7 +19,7 @@ from apps.monitoring.models import Change
 from apps.monitoring.selectors import CHANGES_DAYS, changes, days_before
 from apps.providers.models import Provider
 
-FORMATS: dict[str, type[feedgenerator.SyndicationFeed]] = {
+FORMATS: dict[str, Any] = {
     "rss": feedgenerator.Rss201rev2Feed,
     "atom": feedgenerator.Atom1Feed,
 }

@@ -50,8 +50,9 @@ class SeverityRuleForm(forms.ModelForm):  # type: ignore[type-arg]
         # A word of a later source must not be lost because it cannot be ticked here.
         field = self.fields.get(name)
         if isinstance(field, forms.MultipleChoiceField):
-            known = {word for word, _ in field.choices}
-            field.choices = [*field.choices, *((w, w) for w in getattr(self.instance, name) if w not in known)]
+            choices: Any = field.choices
+            known = {word for word, _ in choices}
+            field.choices = [*choices, *((word, word) for word in getattr(self.instance, name) if word not in known)]
 
     def clean_statuses(self) -> str:
         text = str(self.cleaned_data["statuses"]).strip()
