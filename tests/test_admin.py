@@ -1185,7 +1185,7 @@ def test_the_badge_counts_failures_and_stops_at_a_hundred(
 
     request = _as_superuser(operator)
     assert roof.failed_deliveries(request) == "1"
-    monkeypatch.setattr(roof, "FAILED_SHOWN", 0)
+    monkeypatch.setattr(roof, "SHOWN", 0)
     assert roof.failed_deliveries(request) == "0+"
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from apps.analytics.models import DailyProviderStats, ProcessingTimes, TrafficCo
 from apps.history.models import Change
 from apps.ingest import operations
 from apps.ingest.models import Artifact, CallKey, InboundEvent, Message, RefusedDelivery
+from apps.monitoring.models import Change as Seen
+from apps.monitoring.models import Incident, Monitor, SeverityRule, Silence
 from apps.providers import publishing
 from apps.providers.access import HoldsRight, right_of
 from apps.providers.models import Endpoint, MappingVersion, Price, Provider, Secret
@@ -89,6 +92,31 @@ def delivery() -> InboundEvent:
     return InboundEvent.objects.get(event="call_analyzed")
 
 
+def check() -> Monitor:
+    return Monitor.objects.get(url="https://api.provider.test/")
+
+
+def seen() -> Seen:
+    return Seen.objects.get(key="of the tests")
+
+
+def incident() -> Incident:
+    return Incident.objects.get(source_key="of the tests")
+
+
+@pytest.fixture
+def watched(catalogue: None) -> None:
+    now = datetime.now(UTC)
+    row = Monitor.objects.create(provider=retell(), kind="health", url="https://api.provider.test/")
+    told = {"provider": "retell", "title": "of the tests", "severity": "high"}
+    joined = Incident.objects.create(source_key="of the tests", monitor=row, opened_at=now, **told)
+    Seen.objects.create(
+        key="of the tests", source="docs", change_type="documentation", detected_at=now, monitor=row, incident=joined,
+        change_data={"affected": {"version": 1, "rules": [{"rule": 1, "event": "*", "source": "a", "target": "b"}]}},
+        **told,
+    )  # fmt: skip
+
+
 # Each page of the admin and who may open it.
 PAGES: list[tuple[str, Callable[[], str], tuple[str, ...]]] = [
     ("first page", lambda: reverse("admin:index"), WHO),
@@ -127,6 +155,24 @@ PAGES: list[tuple[str, Callable[[], str], tuple[str, ...]]] = [
     ("edit as draft", lambda: action(version(), "edit_as_draft"), ("admin",)),
     ("publishing", lambda: action(version(2), "publish"), ("admin",)),
     ("undoing", lambda: action(version(2), "undo"), ("admin",)),
+    ("checks", lambda: page(Monitor, "changelist"), ("analyst", "ops", "admin")),
+    ("check", lambda: page(Monitor, "change", check().pk), ("analyst", "ops", "admin")),
+    ("adding a check", lambda: page(Monitor, "add"), ("ops", "admin")),
+    ("checking now", lambda: action(check(), "check_now"), ("ops", "admin")),
+    ("changes", lambda: page(Seen, "changelist"), ("analyst", "ops", "admin")),
+    ("change", lambda: page(Seen, "change", seen().pk), ("analyst", "ops", "admin")),
+    ("reviewing", lambda: action(seen(), "review"), ("ops", "admin")),
+    ("adding a change", lambda: page(Seen, "add"), ()),
+    ("incidents", lambda: page(Incident, "changelist"), ("analyst", "ops", "admin")),
+    ("incident", lambda: page(Incident, "change", incident().pk), ("analyst", "ops", "admin")),
+    ("acknowledging", lambda: action(incident(), "acknowledge"), ("ops", "admin")),
+    ("noting", lambda: action(incident(), "note"), ("ops", "admin")),
+    ("resolving", lambda: action(incident(), "resolve"), ("ops", "admin")),
+    ("silencing", lambda: action(incident(), "silence"), ("ops", "admin")),
+    ("silences", lambda: page(Silence, "changelist"), ("ops", "admin")),
+    ("adding a silence", lambda: page(Silence, "add"), ("ops", "admin")),
+    ("severity rules", lambda: page(SeverityRule, "changelist"), ("ops", "admin")),
+    ("trying a text", lambda: reverse("admin:monitoring_severityrule_try_it"), ("ops", "admin")),
     ("schedules", lambda: page(PeriodicTask, "changelist"), ("ops", "admin")),
     ("adding a schedule", lambda: page(PeriodicTask, "add"), ("ops", "admin")),
     ("users", lambda: page(User, "changelist"), ("admin",)),
@@ -137,7 +183,7 @@ PAGES: list[tuple[str, Callable[[], str], tuple[str, ...]]] = [
 ]
 
 
-def test_each_group_opens_its_pages_and_no_other(who: Who, calls: None) -> None:
+def test_each_group_opens_its_pages_and_no_other(who: Who, calls: None, watched: None) -> None:
     publishing.draft_of(version())
     opened = {name: {group for group in WHO if who[group].get(url()).status_code < 400} for name, url, _ in PAGES}
     assert opened == {name: set(groups) for name, _, groups in PAGES}
@@ -173,6 +219,16 @@ DOING: list[tuple[str, Callable[[Client], Any], tuple[str, ...], Callable[[], bo
      lambda: version(2).state == "published"),
     ("delete a secret", lambda client: client.post(page(Secret, "delete", secret().pk), {"post": "yes"}), ("admin",),
      lambda: not Secret.objects.filter(auth_config__endpoint=endpoint()).exists()),
+    ("check now", lambda client: client.post(action(check(), "check_now")), ("ops", "admin"),
+     lambda: check().due_at is not None),
+    ("review", lambda client: client.post(action(seen(), "review"), {"note": ""}), ("ops", "admin"),
+     lambda: seen().reviewed_at is not None),
+    ("acknowledge", lambda client: client.post(action(incident(), "acknowledge"), {"reason": "mine"}),
+     ("ops", "admin"), lambda: incident().acknowledged_at is not None),
+    ("resolve", lambda client: client.post(action(incident(), "resolve"), {"text": "done"}), ("ops", "admin"),
+     lambda: incident().resolved_at is not None),
+    ("silence", lambda client: client.post(action(incident(), "silence"), {"hours": "1", "reason": "x"}),
+     ("ops", "admin"), lambda: Silence.objects.exists()),
     ("change an endpoint", lambda client: client.post(
         page(Endpoint, "change", endpoint().pk), {"account": "mine", "environment": "live", "allowed_addresses": "[]",
         "auth_configs-TOTAL_FORMS": "0", "auth_configs-INITIAL_FORMS": "0"},
@@ -183,7 +239,7 @@ DOING: list[tuple[str, Callable[[Client], Any], tuple[str, ...], Callable[[], bo
 @pytest.mark.parametrize("group", WHO)
 @pytest.mark.parametrize(("what", "do", "groups", "happened"), DOING, ids=[row[0] for row in DOING])
 def test_each_group_does_what_it_may_and_nothing_else(
-    what: str, do: Any, groups: tuple[str, ...], happened: Any, group: str, who: Who, calls: None
+    what: str, do: Any, groups: tuple[str, ...], happened: Any, group: str, who: Who, calls: None, watched: None
 ) -> None:
     publishing.draft_of(version())
     assert not happened()
@@ -213,15 +269,17 @@ def _has(row: Any, name: str) -> bool:
         return False
 
 
-def test_what_one_may_open_links_to_nothing_that_one_may_not(who: Who, calls: None, deliver: Any) -> None:
+def test_what_one_may_open_links_to_nothing_that_one_may_not(
+    who: Who, calls: None, watched: None, deliver: Any
+) -> None:
     deliver({"event": "x"}, headers={"X-Retell-Signature": "v=1,d=" + "0" * 64})
     assert RefusedDelivery.objects.exists()
     day = DailyProviderStats.objects.earliest("date")
-    rows = (message(), delivery(), endpoint(), retell(), version(), day)
+    rows = (message(), delivery(), endpoint(), retell(), version(), day, check(), seen(), incident())
     for group in ("analyst", "ops"):
         for row in rows:
             text = who[group].get(page(type(row), "change", row.pk)).content.decode()
-            for model in (Message, InboundEvent, RefusedDelivery, CallKey, Secret, User):
+            for model in (Message, InboundEvent, RefusedDelivery, CallKey, Secret, User, PeriodicTask, Silence):
                 if who[group].get(page(model, "changelist")).status_code == 403:
                     assert f'href="{page(model, "changelist")}' not in text, (group, row, model)
 
@@ -380,6 +438,12 @@ ADDRESSES: list[tuple[str, str, tuple[str, ...]]] = [
     ("/api/comparison-matrix", "providers.view_provider", ("analyst", "ops", "admin")),
     ("/api/analytics/daily", "analytics.view_dailyproviderstats", ("analyst", "ops", "admin")),
     ("/api/monitoring/standing", "analytics.view_dailyproviderstats", ("analyst", "ops", "admin")),
+    ("/api/monitoring/changes", "monitoring.view_change", ("analyst", "ops", "admin")),
+    ("/api/monitoring/changes/{seen}", "monitoring.view_change", ("analyst", "ops", "admin")),
+    ("/api/monitoring/changes.rss", "monitoring.view_change", ("analyst", "ops", "admin")),
+    ("/api/monitoring/changes.atom", "monitoring.view_change", ("analyst", "ops", "admin")),
+    ("/api/monitoring/incidents", "monitoring.view_incident", ("analyst", "ops", "admin")),
+    ("/api/monitoring/health", "monitoring.view_monitor", ("analyst", "ops", "admin")),
     ("/api/vcp-example/retell", "providers.view_mappingversion", ("analyst", "ops", "admin")),
 ]
 TRIALS: list[tuple[str, str, dict[str, Any]]] = [
@@ -393,8 +457,9 @@ TRIALS: list[tuple[str, str, dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-def test_each_group_reads_its_part_of_the_api_and_is_told_what_it_lacks(who: Who, calls: None) -> None:
-    names = {"message": message().pk, "artifact": Artifact.objects.all()[0].pk, "delivery": delivery().delivery_id}
+def test_each_group_reads_its_part_of_the_api_and_is_told_what_it_lacks(who: Who, calls: None, watched: None) -> None:
+    names = {"message": message().pk, "artifact": Artifact.objects.all()[0].pk, "delivery": delivery().delivery_id,
+             "seen": seen().pk}  # fmt: skip
     for address, right, groups in ADDRESSES:
         for group in WHO:
             answer = who[group].get(address.format(**names), headers={"accept": "application/json"})

@@ -32,6 +32,7 @@ from apps.history.models import Change
 from apps.history.pages import ModelAdmin
 from apps.history.record import record
 from apps.ingest.models import InboundEvent, Refusal
+from apps.monitoring import selectors as monitoring
 from apps.providers import registry
 from apps.providers.admin.base import LargeTableAdmin, UtcDayFilter, cut, utc
 from apps.providers.admin.state import endpoint_state
@@ -39,16 +40,30 @@ from apps.providers.models import Endpoint, Environment, MappingVersion
 from voicelens.groups import GROUPS
 from voicelens.notices import notices
 
-FAILED_SHOWN = 99
+SHOWN = 99
 RECENT = 10
 
 
 def failed_deliveries(request: HttpRequest) -> str:
     """The badge beside Deliveries; empty when nothing failed."""
-    if not request.user.has_perm("ingest.view_inboundevent"):
-        return ""
-    count = InboundEvent.objects.filter(state=InboundEvent.State.FAILED).order_by()[: FAILED_SHOWN + 1].count()
-    return (f"{FAILED_SHOWN}+" if count > FAILED_SHOWN else str(count)) if count else ""
+    failed = InboundEvent.objects.filter(state=InboundEvent.State.FAILED).order_by()
+    return _badge(request, "ingest.view_inboundevent", failed)
+
+
+def changes_to_review(request: HttpRequest) -> str:
+    """The badge beside Changes: those of high severity that wait for a review."""
+    return _badge(request, "monitoring.view_change", monitoring.unreviewed())
+
+
+def open_incidents(request: HttpRequest) -> str:
+    """The badge beside Incidents."""
+    return _badge(request, "monitoring.view_incident", monitoring.open_incidents().order_by())
+
+
+def _badge(request: HttpRequest, permission: str, rows: QuerySet[Any]) -> str:
+    """How many there are, up to SHOWN; empty where there are none, or the user may not look."""
+    count = rows[: SHOWN + 1].count() if request.user.has_perm(permission) else 0
+    return (f"{SHOWN}+" if count > SHOWN else str(count)) if count else ""
 
 
 admin.site.index_title = "Overview"

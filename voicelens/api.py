@@ -29,6 +29,7 @@ from apps.analytics.api import DailyNumbers, Standing
 from apps.ingest import api as ingest
 from apps.ingest import trial_api, vcp_api
 from apps.ingest.views import address_of, trace_id_of
+from apps.monitoring import api as monitoring
 from apps.providers.api import ProviderDetail, ProviderList
 from apps.providers.matrix import ComparisonMatrix
 from apps.providers.wire import JSONBody, MessageRefused, error_answers
@@ -180,8 +181,9 @@ class Root(APIView):
     permission_classes = (IsAuthenticated,)
 
     NAMES = (
-        "messages", "deliveries", "providers", "comparison-matrix", "analytics-daily", "monitoring-standing",
-        "webhook-test", "webhook-signature-test", "vcp-validate", "vcp-migrate", "vcp-checksum", "vcp-export",
+        "messages", "deliveries", "providers", "comparison-matrix", "analytics-daily", "monitoring-changes",
+        "monitoring-incidents", "monitoring-health", "monitoring-standing", "webhook-test", "webhook-signature-test",
+        "vcp-validate", "vcp-migrate", "vcp-checksum", "vcp-export",
     )  # fmt: skip
 
     @extend_schema(exclude=True)
@@ -204,6 +206,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("comparison-matrix", ComparisonMatrix.as_view(), name="comparison-matrix"),
     path("analytics/daily", DailyNumbers.as_view(), name="analytics-daily"),
     path("monitoring/standing", Standing.as_view(), name="monitoring-standing"),
+    path("monitoring/changes", monitoring.ChangeList.as_view(), name="monitoring-changes"),
+    path("monitoring/changes/<int:pk>", monitoring.ChangeDetail.as_view(), name="monitoring-change"),
+    path("monitoring/changes.rss", monitoring.ChangesAsRss.as_view()),
+    path("monitoring/changes.atom", monitoring.ChangesAsAtom.as_view()),
+    path("monitoring/incidents", monitoring.IncidentList.as_view(), name="monitoring-incidents"),
+    path("monitoring/health", monitoring.Health.as_view(), name="monitoring-health"),
     path("webhook-test", trial_api.WebhookTest.as_view(), name="webhook-test"),
     path("webhook-signature-test", trial_api.SignatureTest.as_view(), name="webhook-signature-test"),
     path("vcp-example/<slug:slug>", trial_api.VCPExample.as_view(), name="vcp-example"),

@@ -10,7 +10,8 @@ EDIT = ("view", "add", "change", "delete")
 # Model: what may be done to it. Buttons beyond Django's four have a word of their own or stand for one of them:
 # change_inboundevent replays, change_refuseddelivery rechecks, change_message corrects, withdraws and restores,
 # delete_message deletes so that it can be restored, delete_callkey erases, change_mappingversion publishes and undoes,
-# switch_endpoint opens and closes.
+# switch_endpoint opens and closes, change_monitor looks at once, change_change reviews, change_incident acknowledges,
+# notes and resolves, add_silence silences.
 Rights = dict[str, tuple[str, ...]]
 
 SCHEDULES: Rights = {
@@ -24,6 +25,17 @@ REGISTRY: Rights = {
     "providers.price": VIEW,
 }
 
+# Checks and channels are made by people; changes, incidents and alerts are found, so nobody adds them by hand.
+MONITORING: Rights = {
+    "monitoring.monitor": EDIT,
+    "monitoring.change": ("view", "change"),
+    "monitoring.incident": ("view", "change"),
+    "monitoring.silence": EDIT,
+    "monitoring.severityrule": EDIT,
+    "monitoring.alertchannel": EDIT,
+    "monitoring.alert": ("view", "change"),
+}
+
 GROUPS: dict[str, Rights] = {
     "analyst": REGISTRY
     | {
@@ -32,9 +44,13 @@ GROUPS: dict[str, Rights] = {
         "analytics.dailyproviderstats": VIEW,
         "analytics.trafficcondition": VIEW,
         "analytics.processingtimes": VIEW,
+        "monitoring.monitor": VIEW,
+        "monitoring.change": VIEW,
+        "monitoring.incident": VIEW,
     },
     "ops": REGISTRY
     | SCHEDULES
+    | MONITORING
     | {
         "providers.endpoint": ("view", "switch"),
         "ingest.inboundevent": ("view", "change"),
@@ -45,6 +61,7 @@ GROUPS: dict[str, Rights] = {
         "analytics.processingtimes": VIEW,
     },
     "admin": SCHEDULES
+    | MONITORING
     | {
         "providers.provider": EDIT,
         "providers.endpoint": (*EDIT, "switch"),

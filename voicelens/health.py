@@ -19,6 +19,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from apps.ingest.models import InboundEvent
+from apps.monitoring import selectors as monitoring
 from apps.providers.models import Provider
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ def health(request: HttpRequest) -> JsonResponse:
     try:
         report["providers"] = _providers()
         report["inbox"] = _inbox(now)
+        report["monitoring"] = monitoring.counts(now)
     except DatabaseError:
         log.exception("health: the database cannot be read")
         report |= {"status": "error", "database": "unavailable"}

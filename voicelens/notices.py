@@ -14,6 +14,9 @@ from django.utils import timezone
 from apps.ingest.admin.refused import MAY_RECHECK
 from apps.ingest.models import DecisionRequest
 from apps.ingest.notices import Jump, decision_requests, jumps
+from apps.monitoring.admin.words import how_long
+from apps.monitoring.models import Incident, Severity
+from apps.monitoring.selectors import open_incidents
 from apps.providers.admin.base import utc
 from apps.providers.models import Endpoint
 
@@ -28,6 +31,7 @@ REMEDIES = (
     ("address_not_allowed", "Look whether the provider sends from new addresses: the endpoint's allowed addresses."),
     ("", "They carry no proof of the form that the endpoint expects: look at its auth config, and at who posts there."),
 )
+INCIDENTS_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -82,13 +86,32 @@ def decisions(now: datetime) -> Iterator[Notice]:
         yield Notice(f"{endpoint} is asked for decisions", lines, [Link("To the endpoint", _page(endpoint))])
 
 
+def incidents(now: datetime) -> Iterator[Notice]:
+    """A notice of all open incidents, the worst and then the oldest first."""
+    rows = list(open_incidents().order_by("opened_at")[: INCIDENTS_SHOWN + 1])
+    if not rows:
+        return
+    rows.sort(key=lambda row: -Severity(row.severity).rank)
+    shown = rows[:INCIDENTS_SHOWN]
+    lines = [f"{row.severity}, for {how_long(now - row.opened_at)}: {row.title}{_taken(row)}" for row in shown]
+    page = reverse("admin:monitoring_incident_changelist")
+    links = [Link("To the incidents", f"{page}?state=open")]
+    count = f"more than {INCIDENTS_SHOWN}" if len(rows) > INCIDENTS_SHOWN else str(len(rows))
+    yield Notice(f"Open incidents: {count}", lines, links)
+
+
+def _taken(incident: Incident) -> str:
+    return f" ({incident.acknowledged_by} takes care)" if incident.acknowledged_at else ""
+
+
 def notices(user: AbstractBaseUser | AnonymousUser) -> list[Notice]:
     """All that this user may see."""
     may: Any = user
-    if not may.has_perm("providers.view_endpoint"):
-        return []
     now = timezone.now()
-    return [*refusals(now, may_recheck=may.has_perm(MAY_RECHECK)), *decisions(now)]
+    told = list(incidents(now)) if may.has_perm("monitoring.view_incident") else []
+    if may.has_perm("providers.view_endpoint"):
+        told += [*refusals(now, may_recheck=may.has_perm(MAY_RECHECK)), *decisions(now)]
+    return told
 
 
 def _page(endpoint: Endpoint) -> str:

@@ -4,6 +4,7 @@ Names and defaults are listed in `.env.example`; units are in the names.
 """
 
 import os
+import re
 from pathlib import Path
 
 import environ
@@ -38,6 +39,14 @@ def _networks(name: str) -> list[Network]:
         return parse_networks(env.list(name, default=[]))
     except ValueError as error:
         raise ImproperlyConfigured(f"{name}: {error}") from None
+
+
+def _feed_token() -> str:
+    """Letters, digits, - and _, so that it can stand in an address; empty: there is no such address."""
+    token: str = env.str("MONITORING_FEED_TOKEN", default="")
+    if token and not re.fullmatch(r"[A-Za-z0-9_-]{20,200}", token):
+        raise ImproperlyConfigured("MONITORING_FEED_TOKEN: 20 to 200 letters, digits, - and _ are needed.")
+    return token
 
 
 # --- Three independent keys: losing or rotating one leaves the other two as they are -------------------
@@ -109,6 +118,8 @@ CRON_SCHEDULE = env.str("CRON_SCHEDULE", default="0 */6 * * *")
 MONITORING_RETENTION_DAYS = env.int("MONITORING_RETENTION_DAYS", default=90)
 # Sent with every outgoing request: whom a provider may ask about us.
 MONITORING_CONTACT = env.str("MONITORING_CONTACT", default="")
+# Stands in the address of our own feeds, for readers that cannot log in: /feeds/monitoring/<token>/changes.atom.
+MONITORING_FEED_TOKEN = _feed_token()
 # Hosts that checks and alerts may reach although their address is private or loopback: `status.internal:8443`.
 MONITORING_OPEN_HOSTS = env.list("MONITORING_OPEN_HOSTS", default=[])
 
@@ -143,6 +154,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     # First, so that nothing ever sees a URL with its token.
     "apps.ingest.url_tokens.UrlTokenMiddleware",
+    "apps.monitoring.feed_tokens.FeedTokenMiddleware",
     "voicelens.tracing.TraceMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -276,6 +288,10 @@ SPECTACULAR_SETTINGS = {
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
     "OAS_VERSION": "3.1.1",
+    "ENUM_NAME_OVERRIDES": {
+        "CheckStateEnum": "apps.monitoring.models.State",
+        "DeliveryStateEnum": "apps.ingest.models.InboundEvent.State",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
@@ -330,6 +346,25 @@ UNFOLD = {
                           "analytics.view_trafficcondition"),
                     _item("Processing times", "speed", "analytics_processingtimes",
                           "analytics.view_processingtimes"),
+                ],
+            },
+            {
+                "title": "Monitoring",
+                "items": [
+                    _item("Checks", "monitor_heart", "monitoring_monitor", "monitoring.view_monitor"),
+                    _item(
+                        "Changes", "difference", "monitoring_change", "monitoring.view_change",
+                        badge="voicelens.admin.changes_to_review", badge_variant="warning",
+                    ),
+                    _item(
+                        "Incidents", "e911_emergency", "monitoring_incident", "monitoring.view_incident",
+                        badge="voicelens.admin.open_incidents", badge_variant="danger",
+                    ),
+                    _item("Silences", "notifications_paused", "monitoring_silence", "monitoring.view_silence"),
+                    _item("Severity rules", "low_priority", "monitoring_severityrule",
+                          "monitoring.view_severityrule"),
+                    _item("Alert channels", "campaign", "monitoring_alertchannel", "monitoring.view_alertchannel"),
+                    _item("Alerts", "outgoing_mail", "monitoring_alert", "monitoring.view_alert"),
                 ],
             },
             {

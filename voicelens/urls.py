@@ -7,6 +7,7 @@ from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from apps.monitoring.feeds import feed_by_token
 from voicelens.health import health
 
 
@@ -21,6 +22,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("health", health),
     path("api/health", health),
+    path("feeds/monitoring/changes.atom", feed_by_token, {"feed_format": "atom"}),
+    path("feeds/monitoring/changes.rss", feed_by_token, {"feed_format": "rss"}),
     path("favicon.ico", Icon.as_view()),
     path("api/", include("voicelens.api")),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="start"),

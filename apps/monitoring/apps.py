@@ -7,4 +7,4 @@ class MonitoringConfig(AppConfig):
     verbose_name = "Monitoring"
 
     def ready(self) -> None:
-        from apps.monitoring import receivers  # noqa: F401 - registers the listeners
+        from apps.monitoring import receivers, watched  # noqa: F401 - registers the listeners and the history

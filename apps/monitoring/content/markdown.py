@@ -15,7 +15,8 @@ from apps.monitoring.content import text
 _FRONT = re.compile(r"\A\s*---[ \t]*\n(.{0,20000}?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
 _VOLATILE = re.compile(
     r"(?i)\s*(?:date|updated|created|last[-_ ]?(?:updated|modified|mod|edited|reviewed)|modified"
-    r"|(?:updated|created|generated|published)[-_ ]?at|hash|commit|build(?:[-_ ]?id)?|revision|etag|views?|likes?|reading[-_ ]?time)\s*:"
+    r"|(?:updated|created|generated|published)[-_ ]?at"
+    r"|hash|commit|build(?:[-_ ]?id)?|revision|etag|views?|likes?|reading[-_ ]?time)\s*:"
 )
 _FENCE = re.compile(r"[ \t>]*(`{3,}|~{3,})\s*([^`]*)$")
 _DEFINITION = re.compile(r" {0,3}\[([^\]^][^\]]{0,200})\]:\s*<?(\S+?)>?(?:\s+[\"'(].*[\"')])?\s*$")

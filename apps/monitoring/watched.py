@@ -1,0 +1,9 @@
+"""Which rows of monitoring have a history: what people edit. What checks see is no edit, so it leaves no entry."""
+
+from apps.history.record import watch, watch_members
+from apps.monitoring.models import Monitor, SeverityRule, Silence
+
+watch(Monitor)
+watch(Silence)
+watch(SeverityRule)
+watch_members(SeverityRule, "channels")
