@@ -55,7 +55,8 @@ def _front_lines(front: str) -> list[str]:
 
 def _definitions(given: list[str]) -> tuple[list[str], dict[str, str]]:
     """The lines without the definitions of links, and the targets by their names."""
-    kept, targets = [], {}
+    kept: list[str] = []
+    targets: dict[str, str] = {}
     for line in given:
         found = _DEFINITION.match(line)
         if found:

@@ -266,19 +266,19 @@ SPECIFICATION: dict[str, Any] = json.loads("""{
 Json = dict[str, Any]
 
 
-def _asked(s: Json) -> Json:
+def _asked(s: Any) -> Any:
     return s["paths"]["/v2/create-call"]["post"]["requestBody"]["content"]["application/json"]["schema"]
 
 
-def _told(s: Json) -> Json:
+def _told(s: Any) -> Any:
     return s["webhooks"]["call_ended"]["post"]["requestBody"]["content"]["application/json"]["schema"]
 
 
-def _post(s: Json) -> Json:
+def _post(s: Any) -> Any:
     return s["paths"]["/v2/create-call"]["post"]
 
 
-def _call(s: Json) -> Json:
+def _call(s: Any) -> Any:
     return s["components"]["schemas"]["Call"]["properties"]
 
 

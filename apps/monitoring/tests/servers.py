@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -98,7 +99,7 @@ def _read(sock: socket.socket) -> Asked:
 # --- behaviours -----------------------------------------------------------------------------------------------
 
 
-def page(body: bytes = b"", status: int = 200, **headers: str) -> Behaviour:
+def page(body: bytes = b"", status: int = 200, **headers: Any) -> Behaviour:
     """An answer as it should be; `content_type="text/html"` becomes a header."""
 
     def play(asked: Asked, sock: socket.socket) -> None:
@@ -119,7 +120,7 @@ def redirect(url: str, status: int = 302) -> Behaviour:
     return page(status=status, location=url)
 
 
-def gzipped(body: bytes, **headers: str) -> Behaviour:
+def gzipped(body: bytes, **headers: Any) -> Behaviour:
     return page(gzip.compress(body), content_encoding="gzip", **headers)
 
 
@@ -138,7 +139,10 @@ def in_turn(*behaviours: Behaviour) -> Behaviour:
 
 
 def hang(until: threading.Event) -> Behaviour:
-    return lambda asked, sock: until.wait(10) and None
+    def play(asked: Asked, sock: socket.socket) -> None:
+        until.wait(10)
+
+    return play
 
 
 def drip(until: threading.Event, start: bytes = b"HTTP/1.1 200 OK\r\nx: ") -> Behaviour:

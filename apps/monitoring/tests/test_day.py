@@ -99,7 +99,7 @@ def test_a_day_is_told_as_it_was(run, played, clock, monkeypatch, settings):
         ("14:01", "medium", "Acme API is up again"),
         ("15:30", "high", "Acme reports: Calls fail"),
         ("15:32", "high", "Acme status page says: it is degraded"),
-        ("16:30", "high", "Acme reports as over: Calls fail"),
+        ("16:30", "medium", "Acme reports as over: Calls fail"),
         ("16:31", "medium", "Acme status page says: it is up again"),
         ("18:00", "high", "Acme documentation changed"),
         ("22:00", "high", "The network of VoiceLens itself is down"),

@@ -320,13 +320,13 @@ def test_an_incident_that_is_open_at_first_sight_is_a_baseline_and_its_end_is_to
 def test_an_outage_of_the_status_page_s_own_word_has_its_news_in_the_timeline():
     monitor = check(Kind.STATUS, down_after=1)
     look(monitor, up(incidents=()), at(0))
-    components = {"Calls": "down", "Dashboard": "up"}
+    components = {"Calls": "major_outage", "Dashboard": "operational"}
     look(monitor, down(status_code=200, error="", incidents=(told("Calls"),), components=components), at(1))
     look(monitor, down(status_code=200, error="", incidents=(told("Calls", status="identified"),)), at(2))
     incident = Incident.objects.get()
     assert incident.title == "Acme status page says: it is down"
     assert [entry.text for entry in incident.timeline.all()] == [
-        "Acme status page says: it is down. HTTP 200. Components: Calls: down.",
+        "Acme status page says: it is down. HTTP 200. Components: Calls: major_outage.",
         "Acme reports: Calls fail. investigating: We look.",
         "Acme reports: Calls fail: identified. We look.",
     ]
