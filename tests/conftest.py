@@ -117,7 +117,7 @@ def _sync() -> None:
 
 
 def _rows_of_the_registry() -> Iterator[list[Model]]:
-    for label in ("providers", "history"):
+    for label in ("providers", "django_celery_beat", "monitoring", "history"):
         # In the order of their definition: none refers to a later one.
         for model in django_apps.get_app_config(label).get_models():
             yield list(model._default_manager.all())

@@ -25,6 +25,10 @@ from apps.analytics.traffic import ensure_conditions
 from apps.history.models import Change
 from apps.ingest import operations
 from apps.ingest.models import CallKey, InboundEvent, Message
+from apps.monitoring import incidents
+from apps.monitoring.models import Alert, AlertChannel, Monitor, Observation, Silence
+from apps.monitoring.models import Change as Found
+from apps.monitoring.rules import ensure_rules
 from apps.providers import publishing, registry
 from apps.providers.admin.versions import EventInline, RuleInline
 from apps.providers.models import (
@@ -105,7 +109,25 @@ def rows(operator: Client, calls: None, deliver: Any) -> dict[Any, Any]:
     new_price()
     ensure_conditions()
     ProcessingTimes.objects.create(date=date(2026, 3, 16), messages=1, sampled=1, p50_ms=1, p95_ms=1, p99_ms=1)
+    _monitored()
     return {model: model._default_manager.first() for model in MODELS}
+
+
+def _monitored() -> None:
+    """A look that failed, what became of it, and who is told."""
+    now, check = timezone.now(), Monitor.objects.all()[0]
+    ensure_rules()
+    Observation.objects.create(monitor=check, at=now, standing="down", error="no answer")
+    Silence.objects.create(monitor=check, starts_at=now, ends_at=now + timedelta(hours=1), reason="planned")
+    incident, _ = incidents.open_or_worsen(
+        "check:1", provider="retell", title="down", severity="high", now=now, text="…"
+    )
+    channel = AlertChannel.objects.create(name="ops", kind="slack")
+    change = Found.objects.create(
+        key="1", provider="retell", source="docs", change_type="documentation", title="new", detected_at=now,
+        incident=incident, monitor=check, diff="-old\n+new",
+    )  # fmt: skip
+    Alert.objects.create(change=change, channel=channel, created_at=now, due_at=now)
 
 
 def test_there_is_a_row_of_every_model_that_the_admin_shows(rows: dict[Any, Any]) -> None:
