@@ -123,6 +123,19 @@ MONITORING_FEED_TOKEN = _feed_token()
 # Hosts that checks and alerts may reach although their address is private or loopback: `status.internal:8443`.
 MONITORING_OPEN_HOSTS = env.list("MONITORING_OPEN_HOSTS", default=[])
 
+# --- Alerts -------------------------------------------------------------------------------------------------
+# First values: each makes a channel at the start, once, that is then edited in the admin.
+SLACK_WEBHOOK_URL = env.str("SLACK_WEBHOOK_URL", default="")
+ALERT_WEBHOOK_URL = env.str("ALERT_WEBHOOK_URL", default="")
+ALERT_EMAIL_TO = env.list("ALERT_EMAIL_TO", default=[])
+# The mail server of channels that name none.
+EMAIL_SMTP_HOST = env.str("EMAIL_SMTP_HOST", default="")
+EMAIL_SMTP_PORT = env.int("EMAIL_SMTP_PORT", default=587)
+EMAIL_SECURITY = env.str("EMAIL_SECURITY", default="starttls")  # starttls, tls or none
+EMAIL_FROM = env.str("EMAIL_FROM", default="")
+EMAIL_USER = env.str("EMAIL_USER", default=EMAIL_FROM)
+EMAIL_PASSWORD = env.str("EMAIL_PASSWORD", default="")
+
 # --- Login ----------------------------------------------------------------------------------------------------
 # How often an address may ask /api/token, with right or wrong passwords; 0: no token is given for a password.
 TOKEN_REQUESTS_PER_MIN = env.int("TOKEN_REQUESTS_PER_MIN", default=20)

@@ -5,7 +5,6 @@ Changes are what people should hear of, whatever source found them; incidents jo
 are the outbox.
 """
 
-from datetime import datetime
 from urllib.parse import urlsplit
 
 from django.core.validators import MinValueValidator
@@ -446,6 +445,8 @@ class Alert(models.Model):
     due_at = models.DateTimeField()
     attempts = models.PositiveSmallIntegerField(default=0)
     leased_until = models.DateTimeField(null=True, editable=False)
+    # Alerts that went out, or shall go out, as one message: a repetition has the same id.
+    batch = models.CharField(max_length=32, blank=True, editable=False)
     sent_at = models.DateTimeField(null=True, blank=True)
     error = models.CharField(max_length=300, blank=True)
 
@@ -455,10 +456,11 @@ class Alert(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["change", "channel", "occasion"], name="alert_once_per_occasion")
         ]
-        indexes = [models.Index(fields=["state", "due_at"], name="alert_state_due")]
+        # The outbox is asked every ten seconds, and holds little beside what was sent.
+        indexes = [
+            models.Index(fields=["channel", "due_at"], name="alert_pending", condition=Q(state="pending")),
+            models.Index(fields=["change", "channel"], name="alert_of_change"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.change} → {self.channel}"
-
-    def is_due(self, now: datetime) -> bool:
-        return self.state == self.State.PENDING and self.due_at <= now

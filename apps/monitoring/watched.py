@@ -1,9 +1,10 @@
 """Which rows of monitoring have a history: what people edit. What checks see is no edit, so it leaves no entry."""
 
 from apps.history.record import watch, watch_members
-from apps.monitoring.models import Monitor, SeverityRule, Silence
+from apps.monitoring.models import AlertChannel, Monitor, SeverityRule, Silence
 
 watch(Monitor)
 watch(Silence)
 watch(SeverityRule)
+watch(AlertChannel, hidden=("ciphertext",), ignored=("key_id", "last_sent_at", "last_error", "last_failed_at"))
 watch_members(SeverityRule, "channels")

@@ -11,7 +11,7 @@ from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.monitoring import monitors, rules, schedules
+from apps.monitoring import channels, monitors, rules, schedules
 from apps.providers import registry, vault
 from apps.providers.catalog import CatalogError
 from apps.providers.models import Provider
@@ -42,6 +42,8 @@ class Command(BaseCommand):
         _ensure_checks()
         for name in [*ensure_schedule(), *schedules.ensure_schedules()]:
             self.stdout.write(f"scheduled: {name}")
+        for name in channels.ensure_channels():
+            self.stdout.write(f"alert channel made: {name}")
         for name in ensure_groups():
             self.stdout.write(f"group {name}: rights set")
         self._create_admin()
