@@ -29,6 +29,8 @@ MAX_HEAD_BYTES = 256 * 1024
 MAX_REDIRECTS = 5
 PIECE = 64 * 1024
 REDIRECTS = (301, 302, 303, 307, 308)
+# They have no body, whatever their headers say of one.
+BODILESS = (204, 304)
 # A later attempt may be answered better.
 PASSING_STATUSES = (429, 502, 503, 504)
 PASSING_KINDS = ("refused", "unreachable", "timeout", "protocol")
@@ -43,12 +45,15 @@ Resolve = Callable[[str, int], Sequence[Address]]
 
 @dataclass(frozen=True)
 class Request:
-    """What to ask for. `timeout_sec` is for all of it: look-up, redirects, attempts, and the body to its last byte."""
+    """What to ask for. `timeout_sec` is for all of it: look-up, redirects, attempts, and the body to its last byte.
 
-    url: str
+    Only waiting for one's turn at a host is not counted. What may hold a secret is not shown by `repr`.
+    """
+
+    url: str = field(repr=False)
     method: str = "GET"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes | None = field(default=None, repr=False)
     etag: str = ""
     last_modified: str = ""
     timeout_sec: float = 30
@@ -117,12 +122,12 @@ class Door:
 
     def fetch(self, request: Request) -> Answer:
         """The answer, whatever its status. Raises FetchError."""
-        deadline = self._clock() + request.timeout_sec
+        limit = _Limit(request.timeout_sec, self._clock)
         attempts = 1 + (request.retries if request.method in ("GET", "HEAD") else 0)
         for attempt in range(1, attempts + 1):
-            answer, error = self._attempt(request, deadline)
+            answer, error = self._attempt(request, limit)
             wait = self._pause(attempt, answer, error)
-            over = attempt == attempts or wait is None or self._clock() + wait >= deadline
+            over = attempt == attempts or wait is None or wait >= limit.left_sec()
             if answer is not None and over:
                 return replace(answer, attempts=attempt)
             if error is not None and over:
@@ -130,9 +135,9 @@ class Door:
             self._sleep(wait or 0)
         raise AssertionError("at least one attempt is made")
 
-    def _attempt(self, request: Request, deadline: float) -> tuple[Answer | None, FetchError | None]:
+    def _attempt(self, request: Request, limit: "_Limit") -> tuple[Answer | None, FetchError | None]:
         try:
-            return self._followed(request, deadline), None
+            return self._followed(request, limit), None
         except FetchError as error:
             return None, error
 
@@ -147,23 +152,25 @@ class Door:
             return float(asked)
         return FIRST_BACKOFF_SEC * 2.0 ** (attempt - 1) * (0.5 + self._chance())
 
-    def _followed(self, request: Request, deadline: float) -> Answer:
+    def _followed(self, request: Request, limit: "_Limit") -> Answer:
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._once(request, deadline)
+            answer = self._once(request, limit)
             if answer.status not in REDIRECTS or "location" not in answer.headers:
                 return answer
             request = _redirected(request, answer)
         raise FetchError("redirect", f"More than {MAX_REDIRECTS} redirects.")
 
-    def _once(self, request: Request, deadline: float) -> Answer:
+    def _once(self, request: Request, limit: "_Limit") -> Answer:
         """One request to one host, without a redirect followed."""
         parts = _target(request.url)
         host, port = str(parts.hostname).lower(), parts.port or PORTS[parts.scheme]
+        asked = self._clock()
         with self._turns.of(host):
-            # Waiting for one's turn is no fault of the page.
             started = self._clock()
+            # Waiting for one's turn is no fault of the page.
+            limit.extend(started - asked)
             try:
-                return self._exchange(request, parts, self._connected(parts, host, port, deadline), started)
+                return self._exchange(request, parts, self._connected(parts, host, port, limit), started)
             except FetchError as error:
                 error.latency_ms = self._elapsed_ms(started)
                 raise
@@ -173,14 +180,15 @@ class Door:
     def _elapsed_ms(self, started: float) -> int:
         return max(0, round((self._clock() - started) * 1000))
 
-    def _connected(self, parts: SplitResult, host: str, port: int, deadline: float) -> "_Wire":
+    def _connected(self, parts: SplitResult, host: str, port: int, limit: "_Limit") -> "_Wire":
         failure: OSError | None = None
-        for family, kind, protocol, _, address in self._vetted(host, port, deadline):
-            wire = _Wire(socket.socket(family, kind, protocol), deadline, self._clock, self._max_bytes + MAX_HEAD_BYTES)
+        addresses = self._vetted(host, port, limit)
+        for tried, address in enumerate(addresses):
+            # One that swallows packets leaves the others their share of the time.
+            share_sec = limit.left_sec() / (len(addresses) - tried)
             try:
-                wire.connect(address)
+                wire = _Wire(_connected_socket(address, share_sec), limit, self._max_bytes + MAX_HEAD_BYTES)
             except OSError as error:
-                wire.end()
                 failure = error
                 continue
             if parts.scheme == "https":
@@ -188,7 +196,7 @@ class Door:
             return wire
         raise failure or FetchError("dns", f"{host} has no address.")
 
-    def _vetted(self, host: str, port: int, deadline: float) -> list[Address]:
+    def _vetted(self, host: str, port: int, limit: "_Limit") -> list[Address]:
         """The addresses of the name that may be asked, looked up once and in time."""
         found: list[Any] = []
 
@@ -201,7 +209,7 @@ class Door:
         # A look-up cannot be told to end; one that hangs is left to itself.
         thread = threading.Thread(target=resolve, daemon=True)
         thread.start()
-        thread.join(max(0.0, deadline - self._clock()))
+        thread.join(max(0.0, limit.left_sec()))
         if not found:
             raise FetchError("timeout", f"The name {host} was not looked up in time.")
         if isinstance(found[0], Exception):
@@ -227,7 +235,8 @@ class Door:
             response = connection.getresponse()
             latency_ms = self._elapsed_ms(started)
             headers = {name.lower(): value for name, value in response.getheaders()}
-            body = b"" if response.status in REDIRECTS else self._body(response, headers)
+            bodiless = request.method == "HEAD" or response.status in (*REDIRECTS, *BODILESS)
+            body = b"" if bodiless else self._body(response, headers)
             return Answer(request.url, response.status, headers, body, latency_ms, 1)
         finally:
             wire.end()
@@ -249,6 +258,21 @@ class Door:
         return bytes(body)
 
 
+def _connected_socket(address: Address, timeout_sec: float) -> socket.socket:
+    """A socket to exactly this entry of a look-up. Raises OSError, also where the machine lacks its family."""
+    if timeout_sec <= 0:
+        raise TimeoutError
+    family, kind, protocol, _, place = address
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.settimeout(timeout_sec)
+        sock.connect(place)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 def _pieces(response: http.client.HTTPResponse) -> Iterator[bytes]:
     while piece := response.read(PIECE):
         yield piece
@@ -266,7 +290,10 @@ def _decoded(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
     unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
     for packed in pieces:
         while packed:
-            if unpack.eof:  # another member follows
+            if unpack.eof:  # padding or another member follows
+                packed = packed.lstrip(b"\0")
+                if not packed:
+                    break
                 unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
             try:
                 yield unpack.decompress(packed, PIECE)
@@ -304,7 +331,7 @@ def _redirected(request: Request, answer: Answer) -> Request:
             "redirect", f"The answer is a redirect ({answer.status}), and what is sent is never redirected."
         )
     try:
-        url = urljoin(request.url, answer.headers["location"].strip())
+        url = urljoin(request.url, _location(answer))
         old, new = _target(request.url), _target(url)
     except ValueError:
         raise FetchError("redirect", "The answer is a redirect to something that is no address.") from None
@@ -314,6 +341,15 @@ def _redirected(request: Request, answer: Answer) -> Request:
         return replace(request, url=url)
     kept = {name: value for name, value in request.headers.items() if name.lower() not in SECRET_HEADERS}
     return replace(request, url=url, headers=kept)
+
+
+def _location(answer: Answer) -> str:
+    """Where a redirect goes. http.client reads headers as Latin-1, and servers that escape nothing write UTF-8."""
+    told = answer.headers["location"].strip()
+    try:
+        return told.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return told
 
 
 def _named(error: Exception, host: str, latency_ms: int) -> FetchError:
@@ -334,21 +370,32 @@ def _named(error: Exception, host: str, latency_ms: int) -> FetchError:
     return FetchError("protocol", f"The answer of {host} cannot be read ({type(error).__name__}).", latency_ms)
 
 
+class _Limit:
+    """The time that a request has left."""
+
+    def __init__(self, timeout_sec: float, clock: Callable[[], float]) -> None:
+        self._clock, self._ends_at = clock, clock() + timeout_sec
+
+    def left_sec(self) -> float:
+        """Zero or less: it is over."""
+        return self._ends_at - self._clock()
+
+    def extend(self, sec: float) -> None:
+        self._ends_at += sec
+
+
 class _Wire:
     """A socket as http.client uses one, that ends at a deadline and at a number of bytes, however they come."""
 
-    def __init__(self, sock: socket.socket, deadline: float, clock: Callable[[], float], max_bytes: int) -> None:
-        self._sock, self._deadline, self._clock, self._left = sock, deadline, clock, max_bytes
+    def __init__(self, sock: socket.socket, limit: _Limit, max_bytes: int) -> None:
+        self._sock, self._limit, self._left = sock, limit, max_bytes
 
     def _limited(self) -> socket.socket:
-        remaining = self._deadline - self._clock()
+        remaining = self._limit.left_sec()
         if remaining <= 0:
             raise TimeoutError
         self._sock.settimeout(remaining)
         return self._sock
-
-    def connect(self, address: Any) -> None:
-        self._limited().connect(address)
 
     def secure(self, context: ssl.SSLContext, host: str) -> None:
         try:
