@@ -157,7 +157,10 @@ class Door:
             answer = self._once(request, limit)
             if answer.status not in REDIRECTS or "location" not in answer.headers:
                 return answer
-            request = _redirected(request, answer)
+            onwards = _redirected(request, answer)
+            if self._is_open(onwards.url) and not self._is_open(request.url):
+                raise FetchError("blocked", "The answer is a redirect from the public internet to a host of ours.")
+            request = onwards
         raise FetchError("redirect", f"More than {MAX_REDIRECTS} redirects.")
 
     def _once(self, request: Request, limit: "_Limit") -> Answer:
@@ -214,7 +217,7 @@ class Door:
             raise FetchError("timeout", f"The name {host} was not looked up in time.")
         if isinstance(found[0], Exception):
             raise FetchError("dns", f"The name {host} cannot be looked up: {found[0]}")
-        if {host, f"{host}:{port}"} & self._open_hosts:
+        if self._is_open_at(host, port):
             return list(found[0])
         public = [one for one in found[0] if is_public(one[4][0])]
         if not public:
@@ -223,6 +226,13 @@ class Door:
                 f"{host} has no public address. If checks and alerts shall reach it, name it in MONITORING_OPEN_HOSTS.",
             )
         return public
+
+    def _is_open(self, url: str) -> bool:
+        parts = _target(url)
+        return self._is_open_at(str(parts.hostname).lower(), parts.port or PORTS[parts.scheme])
+
+    def _is_open_at(self, host: str, port: int) -> bool:
+        return bool({host, f"{host}:{port}", f"[{host}]", f"[{host}]:{port}"} & self._open_hosts)
 
     def _exchange(self, request: Request, parts: SplitResult, wire: "_Wire", started: float) -> Answer:
         connection = http.client.HTTPConnection(str(parts.hostname))
