@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, time
 
 import pytest
 from django_celery_beat.models import PeriodicTask
 
-from apps.monitoring import claims, rules, schedules, tasks
-from apps.monitoring.models import Change, Incident, Kind, Monitor, Silence
+from apps.monitoring import alerts, claims, incidents, rules, schedules, tasks
+from apps.monitoring.models import Alert, AlertChannel, Change, Incident, Kind, Monitor, Silence
 from apps.monitoring.outcome import Outcome, VendorIncident
 from apps.monitoring.tests.play import at, check, degraded, down, feeds, nobody, says, up
 
@@ -72,6 +72,25 @@ class Beat:
                 tasks.schedule(**json.loads(row.kwargs))
 
 
+def make_channels() -> None:
+    """A chat with quiet hours and reminders, a mail for what is bad, and somebody who is asked when nobody cares."""
+    AlertChannel.objects.create(
+        name="chat", kind="slack", quiet_from=time(22), quiet_until=time(7), remind_every_min=20
+    )
+    AlertChannel.objects.create(name="mail", kind="email", min_severity="high")
+    AlertChannel.objects.create(name="boss", kind="webhook", min_severity="high", escalate_after_min=25)
+
+
+def tell(now: datetime, heard: list[tuple[str, str, list[str]]]) -> None:
+    alerts.follow_up(now)
+    alerts.deliver_due(
+        now,
+        send=lambda channel, notice, at: heard.append(
+            (f"{at:%H:%M}", channel.name, [item.heading for item in notice.items])
+        ),
+    )
+
+
 def test_a_day_is_told_as_it_was(run, played, clock, monkeypatch, settings):
     settings.MONITORING_ENABLED, settings.MONITORING_INTERVAL_MINUTES = True, 30
     monkeypatch.setattr(schedules, "SPREAD_SEC", 1)
@@ -83,11 +102,16 @@ def test_a_day_is_told_as_it_was(run, played, clock, monkeypatch, settings):
     Silence.objects.create(
         starts_at=clock_time("20:00"), ends_at=clock_time("21:00"), is_maintenance=True, reason="planned"
     )
+    make_channels()
+    heard: list[tuple[str, str, list[str]]] = []
     beat = Beat(clock)
     for _ in range(24 * 60):
         beat.tick()
         if claims.due(clock()).exists():  # else a sweep does nothing
             run()
+        if clock() == clock_time("12:45"):
+            incidents.acknowledge(Incident.objects.get(resolved_at=None), clock(), "olga", "on it")
+        tell(clock(), heard)
         clock.forward(1)
     found = [(f"{row.detected_at:%H:%M}", row.severity, row.title) for row in Change.objects.order_by("id")]
     assert found == [
@@ -105,6 +129,46 @@ def test_a_day_is_told_as_it_was(run, played, clock, monkeypatch, settings):
         ("22:00", "high", "The network of VoiceLens itself is down"),
         ("22:40", "medium", "The network of VoiceLens itself works again"),
     ]
+    assert heard == [
+        # Critical, so the quiet hours let it through.
+        ("03:32", "chat", ["Acme API is down"]),
+        ("03:32", "mail", ["Acme API is down"]),
+        ("03:52", "chat", ["Still: Acme API is down"]),
+        ("03:57", "boss", ["Nobody acknowledged: Acme API is down"]),
+        # Whoever was told of it is told of its end, the boss too; the chat after its quiet hours.
+        ("04:01", "boss", ["Acme API is up again"]),
+        ("04:01", "mail", ["Acme API is up again"]),
+        ("07:00", "chat", ["Acme API is up again"]),
+        ("12:32", "chat", ["Acme API is degraded"]),
+        ("12:32", "mail", ["Acme API is degraded"]),
+        # Acknowledged at 12:45: no reminder and no escalation, but news.
+        ("13:02", "chat", ["Acme API is down"]),
+        ("13:02", "mail", ["Acme API is down"]),
+        ("14:01", "chat", ["Acme API is up again"]),
+        ("14:01", "mail", ["Acme API is up again"]),
+        ("15:30", "chat", ["Acme reports: Calls fail"]),
+        ("15:30", "mail", ["Acme reports: Calls fail"]),
+        ("15:32", "chat", ["Acme status page says: it is degraded"]),
+        ("15:32", "mail", ["Acme status page says: it is degraded"]),
+        ("15:52", "chat", ["Still: Acme status page says: it is degraded"]),
+        ("15:57", "boss", ["Nobody acknowledged: Acme status page says: it is degraded"]),
+        ("16:12", "chat", ["Still: Acme status page says: it is degraded"]),
+        ("16:30", "chat", ["Acme reports as over: Calls fail"]),
+        ("16:31", "boss", ["Acme status page says: it is up again"]),
+        ("16:31", "chat", ["Acme status page says: it is up again"]),
+        ("16:31", "mail", ["Acme status page says: it is up again"]),
+        ("18:00", "chat", ["Acme documentation changed"]),
+        ("18:00", "mail", ["Acme documentation changed"]),
+        ("22:00", "chat", ["The network of VoiceLens itself is down"]),
+        ("22:00", "mail", ["The network of VoiceLens itself is down"]),
+        ("22:20", "chat", ["Still: The network of VoiceLens itself is down"]),
+        ("22:25", "boss", ["Nobody acknowledged: The network of VoiceLens itself is down"]),
+        ("22:40", "boss", ["The network of VoiceLens itself works again"]),
+        ("22:40", "mail", ["The network of VoiceLens itself works again"]),
+    ]
+    held = Alert.objects.get(state=Alert.State.PENDING)
+    assert (held.channel.name, held.change.title) == ("chat", "The network of VoiceLens itself works again")
+    assert f"{held.due_at:%d %H:%M}" == "03 07:00"
     assert not Incident.objects.filter(resolved_at=None).exists()
     assert Incident.objects.count() == 4
     assert set(Monitor.objects.values_list("state", flat=True)) == {"up"}
