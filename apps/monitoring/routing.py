@@ -30,8 +30,8 @@ def due_at(channel: AlertChannel, severity: str, now: datetime) -> datetime:
 def quiet_until(channel: AlertChannel, now: datetime) -> datetime | None:
     """The end of the quiet hours that now lies in, None outside of them.
 
-    They are told by the clocks of `quiet_timezone`, and may reach over midnight; an end that the clocks skip in spring
-    is the moment they jump, one that they show twice in autumn is the first.
+    They are told by the clocks of `quiet_timezone`, and may reach over midnight. An end that the clocks skip in spring
+    comes an hour later by them, of one that they show twice in autumn it is the first.
     """
     start, end = channel.quiet_from, channel.quiet_until
     if start is None or end is None or start == end:
