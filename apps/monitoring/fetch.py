@@ -5,13 +5,11 @@ somewhere else. What an answer means is for `probes` and `channels`.
 """
 
 import http.client
-import io
 import random
 import socket
 import ssl
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,12 +20,14 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 from django.conf import settings
 
 from apps.monitoring.targets import is_public
+from apps.monitoring.wire import Address, FetchError, Limit, Wire, connected_socket, decoded, pieces
+
+__all__ = ["Answer", "Door", "FetchError", "Request", "default_door"]
 
 MAX_BYTES = 10 * 1024 * 1024
 # Status line and header lines together; http.client itself stops at 100 of them.
 MAX_HEAD_BYTES = 256 * 1024
 MAX_REDIRECTS = 5
-PIECE = 64 * 1024
 REDIRECTS = (301, 302, 303, 307, 308)
 # They have no body, whatever their headers say of one.
 BODILESS = (204, 304)
@@ -38,7 +38,6 @@ FIRST_BACKOFF_SEC = 0.5
 SECRET_HEADERS = ("authorization", "cookie", "proxy-authorization")
 PORTS = {"http": 80, "https": 443}
 
-Address = tuple[Any, ...]
 # (host, port) → what socket.getaddrinfo gives. Raises OSError.
 Resolve = Callable[[str, int], Sequence[Address]]
 
@@ -80,19 +79,6 @@ class Answer:
         return self.status == http.client.NOT_MODIFIED
 
 
-class FetchError(Exception):
-    """No answer that can be used, in a sentence for people.
-
-    `kind` is one of dns, refused, unreachable, timeout, tls, redirect, too_large, blocked, protocol, encoding.
-    """
-
-    def __init__(self, kind: str, message: str, latency_ms: int | None = None) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.message = message
-        self.latency_ms = latency_ms
-
-
 def look_up(host: str, port: int) -> Sequence[Address]:
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
@@ -122,7 +108,7 @@ class Door:
 
     def fetch(self, request: Request) -> Answer:
         """The answer, whatever its status. Raises FetchError."""
-        limit = _Limit(request.timeout_sec, self._clock)
+        limit = Limit(request.timeout_sec, self._clock)
         attempts = 1 + (request.retries if request.method in ("GET", "HEAD") else 0)
         for attempt in range(1, attempts + 1):
             answer, error = self._attempt(request, limit)
@@ -135,7 +121,7 @@ class Door:
             self._sleep(wait or 0)
         raise AssertionError("at least one attempt is made")
 
-    def _attempt(self, request: Request, limit: "_Limit") -> tuple[Answer | None, FetchError | None]:
+    def _attempt(self, request: Request, limit: Limit) -> tuple[Answer | None, FetchError | None]:
         try:
             return self._followed(request, limit), None
         except FetchError as error:
@@ -152,7 +138,7 @@ class Door:
             return float(asked)
         return FIRST_BACKOFF_SEC * 2.0 ** (attempt - 1) * (0.5 + self._chance())
 
-    def _followed(self, request: Request, limit: "_Limit") -> Answer:
+    def _followed(self, request: Request, limit: Limit) -> Answer:
         for _ in range(MAX_REDIRECTS + 1):
             answer = self._once(request, limit)
             if answer.status not in REDIRECTS or "location" not in answer.headers:
@@ -163,7 +149,7 @@ class Door:
             request = onwards
         raise FetchError("redirect", f"More than {MAX_REDIRECTS} redirects.")
 
-    def _once(self, request: Request, limit: "_Limit") -> Answer:
+    def _once(self, request: Request, limit: Limit) -> Answer:
         """One request to one host, without a redirect followed."""
         parts = _target(request.url)
         host, port = str(parts.hostname).lower(), parts.port or PORTS[parts.scheme]
@@ -183,14 +169,14 @@ class Door:
     def _elapsed_ms(self, started: float) -> int:
         return max(0, round((self._clock() - started) * 1000))
 
-    def _connected(self, parts: SplitResult, host: str, port: int, limit: "_Limit") -> "_Wire":
+    def _connected(self, parts: SplitResult, host: str, port: int, limit: Limit) -> Wire:
         failure: OSError | None = None
         addresses = self._vetted(host, port, limit)
         for tried, address in enumerate(addresses):
             # One that swallows packets leaves the others their share of the time.
             share_sec = limit.left_sec() / (len(addresses) - tried)
             try:
-                wire = _Wire(_connected_socket(address, share_sec), limit, self._max_bytes + MAX_HEAD_BYTES)
+                wire = Wire(connected_socket(address, share_sec), limit, self._max_bytes + MAX_HEAD_BYTES)
             except OSError as error:
                 failure = error
                 continue
@@ -199,7 +185,7 @@ class Door:
             return wire
         raise failure or FetchError("dns", f"{host} has no address.")
 
-    def _vetted(self, host: str, port: int, limit: "_Limit") -> list[Address]:
+    def _vetted(self, host: str, port: int, limit: Limit) -> list[Address]:
         """The addresses of the name that may be asked, looked up once and in time."""
         found: list[Any] = []
 
@@ -234,7 +220,7 @@ class Door:
     def _is_open_at(self, host: str, port: int) -> bool:
         return bool({host, f"{host}:{port}", f"[{host}]", f"[{host}]:{port}"} & self._open_hosts)
 
-    def _exchange(self, request: Request, parts: SplitResult, wire: "_Wire", started: float) -> Answer:
+    def _exchange(self, request: Request, parts: SplitResult, wire: Wire, started: float) -> Answer:
         connection = http.client.HTTPConnection(str(parts.hostname))
         connection.sock = wire
         try:
@@ -261,57 +247,11 @@ class Door:
 
     def _body(self, response: http.client.HTTPResponse, headers: Mapping[str, str]) -> bytes:
         body = bytearray()
-        for piece in _decoded(_pieces(response), headers.get("content-encoding", "").strip().lower()):
+        for piece in decoded(pieces(response), headers.get("content-encoding", "").strip().lower()):
             body += piece
             if len(body) > self._max_bytes:
                 raise FetchError("too_large", f"The answer is larger than {self._max_bytes} bytes.")
         return bytes(body)
-
-
-def _connected_socket(address: Address, timeout_sec: float) -> socket.socket:
-    """A socket to exactly this entry of a look-up. Raises OSError, also where the machine lacks its family."""
-    if timeout_sec <= 0:
-        raise TimeoutError
-    family, kind, protocol, _, place = address
-    sock = socket.socket(family, kind, protocol)
-    try:
-        sock.settimeout(timeout_sec)
-        sock.connect(place)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _pieces(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    while piece := response.read(PIECE):
-        yield piece
-    if response.length:
-        raise FetchError("protocol", "The answer ended before its announced length.")
-
-
-def _decoded(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    """The pieces unpacked, never more than PIECE bytes at a time: a bomb is cut where the cap is reached."""
-    if encoding in ("", "identity"):
-        yield from pieces
-        return
-    if encoding not in ("gzip", "x-gzip"):
-        raise FetchError("encoding", f"The answer comes as {encoding[:50]}, although only gzip was offered.")
-    unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    for packed in pieces:
-        while packed:
-            if unpack.eof:  # padding or another member follows
-                packed = packed.lstrip(b"\0")
-                if not packed:
-                    break
-                unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
-            try:
-                yield unpack.decompress(packed, PIECE)
-            except zlib.error as error:
-                raise FetchError("encoding", "The answer calls itself gzip and cannot be unpacked.") from error
-            packed = unpack.unused_data if unpack.eof else unpack.unconsumed_tail
-    if not unpack.eof:
-        raise FetchError("encoding", "The packed answer ends in its middle.")
 
 
 def _target(url: str) -> SplitResult:
@@ -378,71 +318,6 @@ def _named(error: Exception, host: str, latency_ms: int) -> FetchError:
     if isinstance(error, (OSError, UnicodeError)):
         return FetchError("unreachable", f"{host} cannot be reached: {error}", latency_ms)
     return FetchError("protocol", f"The answer of {host} cannot be read ({type(error).__name__}).", latency_ms)
-
-
-class _Limit:
-    """The time that a request has left."""
-
-    def __init__(self, timeout_sec: float, clock: Callable[[], float]) -> None:
-        self._clock, self._ends_at = clock, clock() + timeout_sec
-
-    def left_sec(self) -> float:
-        """Zero or less: it is over."""
-        return self._ends_at - self._clock()
-
-    def extend(self, sec: float) -> None:
-        self._ends_at += sec
-
-
-class _Wire:
-    """A socket as http.client uses one, that ends at a deadline and at a number of bytes, however they come."""
-
-    def __init__(self, sock: socket.socket, limit: _Limit, max_bytes: int) -> None:
-        self._sock, self._limit, self._left = sock, limit, max_bytes
-
-    def _limited(self) -> socket.socket:
-        remaining = self._limit.left_sec()
-        if remaining <= 0:
-            raise TimeoutError
-        self._sock.settimeout(remaining)
-        return self._sock
-
-    def secure(self, context: ssl.SSLContext, host: str) -> None:
-        try:
-            self._sock = context.wrap_socket(self._limited(), server_hostname=host)
-        except BaseException:
-            self.end()
-            raise
-
-    def sendall(self, data: bytes) -> None:
-        self._limited().sendall(data)
-
-    def receive_into(self, buffer: Any) -> int:
-        count = self._limited().recv_into(buffer)
-        self._left -= count
-        if self._left < 0:
-            raise FetchError("too_large", "The answer is larger than is taken.")
-        return count
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Raw(self))
-
-    def close(self) -> None:
-        """http.client closes its socket before the body is read, as that is kept by its file; ours ends by `end`."""
-
-    def end(self) -> None:
-        self._sock.close()
-
-
-class _Raw(io.RawIOBase):
-    def __init__(self, wire: _Wire) -> None:
-        self._wire = wire
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self._wire.receive_into(buffer)
 
 
 class _Turns:
