@@ -37,6 +37,8 @@ def root(catalogue: None) -> Client:
 
 @pytest.fixture
 def monitor(catalogue: None) -> Monitor:
+    """The only check there is."""
+    Monitor.objects.all().delete()
     return Monitor.objects.create(
         provider=Provider.objects.get(slug="retell"), kind="health", url="https://api.provider.test/health"
     )
