@@ -155,7 +155,7 @@ def test_a_subject_with_a_line_break_is_never_sent():
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 def test_a_mail_server_may_want_a_login():
     def login(server: Any, session: Any, envelope: Any, mechanism: str, given: Any) -> AuthResult:
-        return AuthResult(success=(given.login, given.password) == (b"lens", b"secret word"))
+        return AuthResult(success=(given.login, given.password) == (b"lens", b"secret word"), handled=False)
 
     box = Mailbox()
     with mail_server(box, authenticator=login, auth_required=True, auth_require_tls=False) as port:
