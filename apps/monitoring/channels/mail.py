@@ -50,8 +50,9 @@ def send(config: EmailConfig, secret: str, notice: Notice, now: datetime, door: 
         raise SendError(
             f"No mail server or sender is named: set {missing}, or name it in the channel.", is_permanent=True
         )
+    backend = _backend(config, host, secret)
     try:
-        _message(config, sender, notice, _backend(config, host, secret)).send()
+        _message(config, sender, notice, backend).send()
     except smtplib.SMTPRecipientsRefused as error:
         codes = {code for code, _ in error.recipients.values()}
         said = "; ".join(f"{to}: {code}" for to, (code, _) in error.recipients.items())
@@ -67,6 +68,10 @@ def send(config: EmailConfig, secret: str, notice: Notice, now: datetime, door: 
         raise SendError(f"No secure connection to the mail server {host}: {error.reason}") from error
     except (OSError, smtplib.SMTPException) as error:
         raise SendError(f"The mail server {host} cannot be reached or broke off ({type(error).__name__}).") from error
+    finally:
+        # Django leaves the connection open where it could not be made safe.
+        backend.fail_silently = True
+        backend.close()
 
 
 def _backend(config: EmailConfig, host: str, secret: str) -> EmailBackend:
