@@ -12,7 +12,7 @@ from apps.monitoring.models import Alert, AlertChannel, Change, Incident, Kind, 
 from apps.monitoring.outcome import Outcome, VendorIncident
 from apps.monitoring.tests.play import at, check, degraded, down, feeds, nobody, says, up
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 
 API, STATUS, DOCS, FEED = (f"https://{name}.acme.test/" for name in ("api", "status", "docs", "feed"))
 

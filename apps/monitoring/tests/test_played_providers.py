@@ -30,7 +30,7 @@ from apps.monitoring.tests.servers import (
     with_etag,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 
 SUMMARY: dict[str, Any] = {
     "page": {"name": "Acme", "url": "https://status.acme.test"},
