@@ -127,6 +127,7 @@ MONITORING_OPEN_HOSTS = env.list("MONITORING_OPEN_HOSTS", default=[])
 # First values: each makes a channel at the start, once, that is then edited in the admin.
 SLACK_WEBHOOK_URL = env.str("SLACK_WEBHOOK_URL", default="")
 ALERT_WEBHOOK_URL = env.str("ALERT_WEBHOOK_URL", default="")
+ALERT_WEBHOOK_SECRET = env.str("ALERT_WEBHOOK_SECRET", default="")  # whsec_…; without it one is made
 ALERT_EMAIL_TO = env.list("ALERT_EMAIL_TO", default=[])
 # The mail server of channels that name none.
 EMAIL_SMTP_HOST = env.str("EMAIL_SMTP_HOST", default="")

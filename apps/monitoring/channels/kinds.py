@@ -113,7 +113,8 @@ def ensure_channels() -> list[str]:
     wanted = [
         ("Slack", Kind.SLACK, Severity.MEDIUM, {}, settings.SLACK_WEBHOOK_URL, "SLACK_WEBHOOK_URL"),
         ("E-mail", Kind.EMAIL, Severity.HIGH, {"to": settings.ALERT_EMAIL_TO}, "", "ALERT_EMAIL_TO"),
-        ("Webhook", Kind.WEBHOOK, Severity.MEDIUM, {"url": settings.ALERT_WEBHOOK_URL}, new_signing_key(),
+        ("Webhook", Kind.WEBHOOK, Severity.MEDIUM, {"url": settings.ALERT_WEBHOOK_URL},
+         settings.ALERT_WEBHOOK_SECRET or new_signing_key(),
          "ALERT_WEBHOOK_URL"),
     ]  # fmt: skip
     return [name for name, *rest in wanted if getattr(settings, rest[-1]) and _make(name, *rest)]
