@@ -17,7 +17,7 @@ from django.db.models import Q, QuerySet
 from apps.monitoring import channels as doors
 from apps.monitoring import incidents, routing
 from apps.monitoring.messages import Notice, notice
-from apps.monitoring.models import Alert, AlertChannel, Change, Incident
+from apps.monitoring.models import Alert, AlertChannel, Change, Incident, Severity
 from apps.monitoring.storable import storable
 
 log = logging.getLogger(__name__)
@@ -59,11 +59,11 @@ def enqueue(change: Change, now: datetime, *, channels: Sequence[AlertChannel] |
 
 
 def _told_of(change: Change) -> list[AlertChannel]:
-    """Who was told of the incident that this change ends."""
+    """Who was told of the incident that this change ends, or will be once its quiet hours are over."""
     if change.incident_id is None:
         return []
     over = Incident.objects.filter(pk=change.incident_id, resolved_at__isnull=False)
-    told = Alert.objects.filter(change__incident__in=over).exclude(state=State.SILENCED)
+    told = Alert.objects.filter(change__incident__in=over, state__in=(State.SENT, State.PENDING))
     return list(AlertChannel.objects.filter(enabled=True, alerts__in=told).distinct())
 
 
@@ -81,9 +81,10 @@ def _write(change: Change, chosen: Iterable[AlertChannel], occasion: str, now: d
 
 
 def follow_up(now: datetime) -> int:
-    """Write reminders and escalations of open incidents that nobody acknowledged; returns how many."""
+    """Write reminders and escalations of open incidents that nobody acknowledged, and let go what a silence held back
+    that they outlasted; returns how many."""
     waiting = list(Incident.objects.filter(resolved_at=None, acknowledged_at=None).prefetch_related("changes"))
-    speaking = list(AlertChannel.objects.filter(enabled=True).exclude(remind_every_min=None, escalate_after_min=None))
+    speaking = list(AlertChannel.objects.filter(enabled=True)) if waiting else []
     return sum(_follow(incident, channel, now) for incident in waiting for channel in speaking)
 
 
@@ -91,36 +92,46 @@ def follow_up(now: datetime) -> int:
 def _follow(incident: Incident, channel: AlertChannel, now: datetime) -> int:
     """Of an incident's changes the first one stands for it: whoever hears of it again hears how it began."""
     opening = min(incident.changes.all(), key=lambda change: (change.detected_at, change.pk), default=None)
-    if opening is None or routing.is_silenced(opening, now):
+    written = list(Alert.objects.filter(change=opening, channel=channel)) if opening is not None else []
+    if opening is None or any(alert.state == State.PENDING for alert in written) or routing.is_silenced(opening, now):
         return 0
-    sent = list(Alert.objects.filter(change=opening, channel=channel))
-    if any(alert.state == State.PENDING for alert in sent):
-        return 0
-    occasion = _escalation(incident, channel, opening, sent, now) or _reminder(channel, sent, now)
+    due_at = routing.due_at(channel, opening.severity, now)
+    held = [alert.pk for alert in written if (alert.state, alert.occasion) == (State.SILENCED, FIRST)]
+    if held:
+        return Alert.objects.filter(pk__in=held).update(state=State.PENDING, due_at=due_at, error="")
+    occasion = _escalation(incident, channel, opening, written, now) or _reminder(channel, written, now)
     if not occasion:
         return 0
-    _write(opening, [channel], occasion, now)
-    incidents.note(incident, now, f"Told “{channel.name}” again: {occasion}.")
-    return 1
+    columns = {"created_at": now, "due_at": due_at}
+    _, is_new = Alert.objects.get_or_create(change=opening, channel=channel, occasion=occasion, defaults=columns)
+    if is_new:
+        incidents.note(incident, now, f"{occasion.capitalize()}: to “{channel.name}”.")
+    return int(is_new)
 
 
 def _escalation(
-    incident: Incident, channel: AlertChannel, opening: Change, sent: Sequence[Alert], now: datetime
+    incident: Incident, channel: AlertChannel, opening: Change, written: Sequence[Alert], now: datetime
 ) -> str:
-    if channel.escalate_after_min is None or any(alert.occasion == ESCALATION for alert in sent):
+    if channel.escalate_after_min is None or any(alert.occasion == ESCALATION for alert in written):
         return ""
     waited = now - incident.opened_at >= timedelta(minutes=channel.escalate_after_min)
-    return ESCALATION if waited and routing.wants(channel, opening) else ""
+    return ESCALATION if waited and _hears(channel, opening) else ""
 
 
-def _reminder(channel: AlertChannel, sent: Sequence[Alert], now: datetime) -> str:
+def _hears(channel: AlertChannel, change: Change) -> bool:
+    """By the channels that the change's severity rule names, else by the channel's own filters."""
+    named = list(AlertChannel.objects.filter(severityrule__name=change.rule).values_list("pk", flat=True))
+    return channel.pk in named if named else routing.wants(channel, change)
+
+
+def _reminder(channel: AlertChannel, written: Sequence[Alert], now: datetime) -> str:
     """`reminder 3` where the third is due. Those that were missed meanwhile are not told one after the other."""
-    told = [alert.sent_at for alert in sent if alert.state == State.SENT and alert.sent_at is not None]
+    told = [alert.sent_at for alert in written if alert.state == State.SENT and alert.sent_at is not None]
     if not channel.remind_every_min or not told:
         return ""
     number = int((now - min(told)) / timedelta(minutes=channel.remind_every_min))
     known = max(
-        (int(alert.occasion.rpartition(" ")[2]) for alert in sent if alert.occasion.startswith(REMINDER)), default=0
+        (int(alert.occasion.rpartition(" ")[2]) for alert in written if alert.occasion.startswith(REMINDER)), default=0
     )
     return f"{REMINDER} {number}" if number > known else ""
 
@@ -128,96 +139,103 @@ def _reminder(channel: AlertChannel, sent: Sequence[Alert], now: datetime) -> st
 # --- sending -------------------------------------------------------------------------------------------------
 
 
-def deliver_due(now: datetime, send: Send = doors.send) -> int:
-    """Send what is due, channel by channel; returns the number of alerts that were sent."""
-    _give_up_waiting(now)
-    due = Alert.objects.filter(_due(now), channel__enabled=True)
-    found = AlertChannel.objects.filter(pk__in=due.order_by().values("channel"))
-    return sum(_deliver(channel, now, send) for channel in found)
+def deliver_due(clock: Callable[[], datetime], send: Send = doors.send) -> int:
+    """Send what is due, one message after the other, each leased by the time at which its turn comes; returns the
+    number of alerts that were sent."""
+    _give_up_waiting(clock())
+    sent = 0
+    while claimed := _claim(clock()):
+        sent += _send(claimed, clock, send)
+    return sent
 
 
 def _due(now: datetime) -> Q:
     # A lease far ahead was written by a clock that was wrong.
     free = Q(leased_until=None) | Q(leased_until__lte=now) | Q(leased_until__gt=now + 2 * LEASE)
-    return Q(state=State.PENDING, due_at__lte=now) & free
+    return Q(state=State.PENDING, due_at__lte=now, channel__enabled=True) & free
 
 
 def _give_up_waiting(now: datetime) -> None:
-    Alert.objects.filter(
-        state=State.PENDING, channel__enabled=False, created_at__lt=now - OFF_AT_MOST
-    ).update(state=State.DEAD, error="The channel is switched off.")  # fmt: skip
+    waited = Alert.objects.filter(state=State.PENDING, channel__enabled=False, created_at__lt=now - OFF_AT_MOST)
+    waited.update(state=State.DEAD, error="The channel is switched off.")
 
 
-def _deliver(channel: AlertChannel, now: datetime, send: Send) -> int:
-    claimed = _claim(channel, now)
-    batches: dict[str, list[Alert]] = {}
-    for alert in claimed:
-        batches.setdefault(alert.batch, []).append(alert)
-    return sum(_send(channel, batch, alerts, now, send) for batch, alerts in batches.items())
+def _claim(now: datetime) -> list[Alert]:
+    """Lease what is due of one channel as one message; empty where nothing is due."""
+    while Alert.objects.filter(_due(now)).exists():  # the usual answer, without the lock of a transaction that writes
+        claimed = _claim_some(now)
+        if claimed is None or claimed:
+            return claimed or []
+    return []
 
 
 @transaction.atomic
-def _claim(channel: AlertChannel, now: datetime) -> list[Alert]:
-    """Lease what is due. Alerts that were tried together stay together, so that a repetition is one."""
-    rows = Alert.objects.filter(_due(now), channel=channel).select_for_update(skip_locked=True, of=("self",))
-    alerts = list(rows.select_related("change__incident").order_by("pk")[:MAX_BATCH])
-    alerts = [alert for alert in alerts if _is_wanted(alert, now)]
-    fresh = [alert for alert in alerts if not alert.batch]
-    batch = hashlib.sha256(" ".join(str(alert.pk) for alert in fresh).encode()).hexdigest()[:32]
-    for alert in fresh:
-        alert.batch = batch
+def _claim_some(now: datetime) -> list[Alert] | None:
+    """None where others hold all that is due; empty where none of it is wanted any more.
+
+    Alerts that were tried together stay together, so that a repetition is one.
+    """
+    due = Alert.objects.filter(_due(now)).select_for_update(skip_locked=True, of=("self",))
+    first = due.order_by("due_at", "pk").first()
+    if first is None:
+        return None
+    together = due.filter(channel=first.channel_id, batch=first.batch)
+    rows = list(together.select_related("change__incident", "channel").order_by("pk")[:MAX_BATCH])
+    alerts = _wanted(rows, now)
+    batch = first.batch or hashlib.sha256(" ".join(str(alert.pk) for alert in alerts).encode()).hexdigest()[:32]
     for alert in alerts:
-        alert.leased_until = now + LEASE
+        alert.batch, alert.leased_until = batch, now + LEASE
     Alert.objects.bulk_update(alerts, ["batch", "leased_until"])
     return alerts
 
 
-def _is_wanted(alert: Alert, now: datetime) -> bool:
+def _wanted(alerts: Sequence[Alert], now: datetime) -> list[Alert]:
     """Not where it was silenced since, or where somebody took care before it was told again."""
-    incident = alert.change.incident
-    taken_care = incident is not None and not (incident.is_open and incident.acknowledged_at is None)
-    if alert.occasion != FIRST and taken_care:
-        reason = "Somebody took care before it was told."
-    elif routing.is_silenced(alert.change, now):
-        reason = "Silenced before it was told."
-    else:
-        return True
-    Alert.objects.filter(pk=alert.pk).update(state=State.SILENCED, error=reason)
-    return False
+    silenced = {change.pk: routing.is_silenced(change, now) for change in {alert.change for alert in alerts}}
+    over = [alert for alert in alerts if alert.occasion != FIRST and _is_taken_care_of(alert.change.incident)]
+    quiet = [alert for alert in alerts if alert not in over and silenced[alert.change_id]]
+    for rows, reason in ((over, "Somebody took care before it was told."), (quiet, "Silenced before it was told.")):
+        Alert.objects.filter(pk__in=[alert.pk for alert in rows]).update(state=State.SILENCED, error=reason)
+    return [alert for alert in alerts if alert not in over and alert not in quiet]
 
 
-def _send(channel: AlertChannel, batch: str, alerts: Sequence[Alert], now: datetime, send: Send) -> int:
-    rows = Alert.objects.filter(pk__in=[alert.pk for alert in alerts])
+def _is_taken_care_of(incident: Incident | None) -> bool:
+    return incident is not None and not (incident.is_open and incident.acknowledged_at is None)
+
+
+def _send(alerts: Sequence[Alert], clock: Callable[[], datetime], send: Send) -> int:
+    channel, now = alerts[0].channel, clock()
+    # Whoever lost the lease meanwhile, or was told to give up, changes nothing any more.
+    rows = Alert.objects.filter(
+        pk__in=[alert.pk for alert in alerts], state=State.PENDING, leased_until=alerts[0].leased_until
+    )
+    attempts = max(alert.attempts for alert in alerts) + 1
     try:
-        send(channel, notice(batch, alerts), now)
+        send(channel, notice(alerts[0].batch, alerts), now)
     except doors.SendError as error:
-        _failed(channel, rows, alerts, error, now)
+        _failed(rows, alerts, attempts, error, clock())
         return 0
     except Exception as error:  # a mistake of ours in one channel must not stop the others
         log.exception("alerts of channel %s could not be sent", channel)
-        _failed(channel, rows, alerts, doors.SendError(f"a mistake in VoiceLens: {type(error).__name__}"), now)
+        mistake = doors.SendError(f"a mistake in VoiceLens: {type(error).__name__}")
+        _failed(rows, alerts, attempts, mistake, clock())
         return 0
-    rows.update(state=State.SENT, sent_at=now, leased_until=None, error="", attempts=max(_tries(alerts)))
     AlertChannel.objects.filter(pk=channel.pk).update(last_sent_at=now)
-    return len(alerts)
-
-
-def _tries(alerts: Sequence[Alert]) -> list[int]:
-    return [alert.attempts + 1 for alert in alerts]
+    return rows.update(state=State.SENT, sent_at=now, leased_until=None, error="", attempts=attempts)
 
 
 def _failed(
-    channel: AlertChannel, rows: QuerySet[Alert], alerts: Sequence[Alert], error: doors.SendError, now: datetime
+    rows: QuerySet[Alert], alerts: Sequence[Alert], attempts: int, error: doors.SendError, now: datetime
 ) -> None:
-    attempts = max(_tries(alerts))
-    told = storable(error.message, 300)
+    channel, told = alerts[0].channel, storable(error.message, 300)
+    worst = max((alert.change.severity for alert in alerts), key=lambda word: Severity(word).rank)
     is_over = error.is_permanent or attempts >= MAX_ATTEMPTS
     rows.update(
         attempts=attempts,
         error=told,
         leased_until=None,
         state=State.DEAD if is_over else State.PENDING,
-        due_at=now + _wait(attempts, error, alerts[0].batch),
+        due_at=routing.due_at(channel, worst, now + _wait(attempts, error, alerts[0].batch)),
     )
     AlertChannel.objects.filter(pk=channel.pk).update(last_error=told, last_failed_at=now)
     log.warning("alerts of channel %s were not sent%s: %s", channel, ", and are given up" if is_over else "", told)

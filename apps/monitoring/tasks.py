@@ -48,9 +48,8 @@ def tell() -> int:
     if not settings.MONITORING_ENABLED or not _telling.acquire(blocking=False):
         return 0
     try:
-        now = timezone.now()
-        alerts.follow_up(now)
-        return alerts.deliver_due(now)
+        alerts.follow_up(timezone.now())
+        return alerts.deliver_due(timezone.now)
     finally:
         _telling.release()
 

@@ -1,6 +1,6 @@
 """The outbox: told once, tried again, given up, held back, and never lost or doubled by whoever dies."""
 
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -55,7 +55,7 @@ class Sent(list[tuple[str, Notice]]):
 
 def deliver(now: datetime, *errors: Exception) -> Sent:
     sent = Sent(*errors)
-    alerts.deliver_due(now, send=sent)
+    alerts.deliver_due(lambda: now, send=sent)
     return sent
 
 
@@ -188,7 +188,7 @@ def test_who_dies_while_sending_leaves_it_to_the_next_under_the_same_id():
     channel()
     found()
     with pytest.raises(Killed):
-        alerts.deliver_due(at(0), send=lambda *_: (_ for _ in ()).throw(Killed()))
+        alerts.deliver_due(lambda: at(0), send=lambda *_: (_ for _ in ()).throw(Killed()))
     batch = Alert.objects.get().batch
     assert deliver(at(1)) == []  # its lease still holds
     (_, told), = deliver(at(6))  # fmt: skip
@@ -201,9 +201,9 @@ def test_what_another_holds_is_left_alone():
     heard: list[int] = []
 
     def send(channel, notice, now):
-        heard.append(alerts.deliver_due(now, send=lambda *_: heard.append(99)))
+        heard.append(alerts.deliver_due(lambda: now, send=lambda *_: heard.append(99)))
 
-    assert alerts.deliver_due(at(0), send=send) == 1
+    assert alerts.deliver_due(lambda: at(0), send=send) == 1
     assert heard == [0]
 
 
@@ -261,7 +261,7 @@ def test_reminders_come_until_somebody_takes_care():
         (60, "Still: change down"),
         (90, "Still: change down"),
     ]
-    assert [entry.text for entry in incident.timeline.all()][1] == "Told “ops” again: reminder 1."
+    assert [entry.text for entry in incident.timeline.all()][1] == "Reminder 1: to “ops”."
 
 
 def test_reminders_that_were_missed_do_not_come_one_after_the_other():
@@ -333,6 +333,78 @@ def test_the_end_is_told_to_whoever_was_told_of_the_beginning_and_to_nobody_else
     incidents.resolve("check:1", at(9), "up again")
     found("up", at(9), incident, source="health", change_type="service_status", state="up", severity="low")
     assert deliver(at(9)).titles == [("all", ["change up"]), ("high", ["change up"])]
+
+
+def test_an_outage_that_outlasts_a_silence_is_told_when_it_ends():
+    channel("ops"), channel("boss", escalate_after_min=10)
+    Silence.objects.create(starts_at=at(0), ends_at=at(30), reason="known")
+    outage()
+    heard = []
+    for minutes in range(0, 60, 5):
+        alerts.follow_up(at(minutes))
+        heard += [(minutes, name, *titles) for name, titles in deliver(at(minutes)).titles]
+    assert sorted(heard) == [(30, "boss", "Nobody acknowledged: change down"), (30, "ops", "change down")]
+
+
+def test_a_rule_that_names_channels_names_those_of_escalation_too():
+    named = channel("named", escalate_after_min=10, min_severity="critical")
+    channel("other", escalate_after_min=10)
+    SeverityRule.objects.create(name="r", severity="high").channels.add(named)
+    outage()
+    alerts.follow_up(at(10))
+    assert deliver(at(10)).titles == [("named", ["Nobody acknowledged: change down"])]
+
+
+def test_whoever_loses_the_lease_while_sending_changes_nothing():
+    """A sender so slow that another sent it meanwhile, and one during which it was given up by hand."""
+    channel()
+    found("slow"), found("given up", at(60))
+    now = [at(0)]
+
+    def slowly(channel, notice, when):
+        if notice.items[0].title == "change slow":
+            now[0] += timedelta(minutes=6)
+            assert len(deliver(now[0])) == 1
+        else:
+            alerts.give_up(Alert.objects.all())
+        raise SendError("too late")
+
+    alerts.deliver_due(lambda: now[0], send=slowly)
+    assert Alert.objects.get(change__key="slow").state == State.SENT
+    now[0] = at(60)
+    alerts.deliver_due(lambda: now[0], send=slowly)
+    assert Alert.objects.get(change__key="given up").error == "Given up by hand."
+
+
+def test_each_message_is_leased_when_its_turn_comes():
+    for name in "abc":
+        channel(name)
+    found()
+    now, held = [at(0)], []
+
+    def slowly(channel, notice, when):
+        now[0] += timedelta(minutes=4)
+        held.append(alerts.deliver_due(lambda: now[0], send=lambda *_: None))
+
+    assert alerts.deliver_due(lambda: now[0], send=slowly) == 1
+    assert held == [2]
+    assert set(Alert.objects.values_list("state", flat=True)) == {State.SENT}
+
+
+def test_a_retry_keeps_to_the_quiet_hours():
+    channel(quiet_from=time(0, 1), quiet_until=time(7), quiet_below="high")
+    found(severity="low")
+    deliver(at(0), SendError("busy"))
+    assert Alert.objects.get().due_at == at(7 * 60)
+
+
+def test_the_end_is_not_told_to_whoever_never_heard_of_the_beginning():
+    channel("high", min_severity="high")
+    incident = outage()
+    deliver(at(0), SendError("gone", is_permanent=True))
+    incidents.resolve("check:1", at(9), "up again")
+    found("up", at(9), incident, severity="low")
+    assert deliver(at(9)) == []
 
 
 def test_the_end_of_what_was_silenced_is_not_told_for_its_sake():

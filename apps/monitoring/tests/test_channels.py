@@ -86,7 +86,7 @@ class Mailbox:
     async def handle_DATA(self, server: Any, session: Session, envelope: Envelope) -> str:
         answer = self.answers.pop(0) if self.answers else "250 OK"
         if answer.startswith("250"):
-            self.mails.append(email.message_from_bytes(bytes(envelope.content or b"")))
+            self.mails.append(email.message_from_bytes(envelope.original_content or b""))
             self.recipients.append(list(envelope.rcpt_tos))
         return answer
 
@@ -435,10 +435,10 @@ def test_an_outage_goes_by_mail_and_slack_with_retries_and_a_dead_letter(server:
             row.save()
         record(Finding("k", "acme", "health", "service_status", "Acme API is down", severity="critical"), at(0))
         deliver = partial(alerts.deliver_due, send=partial(channels.send, door=door()))
-        assert deliver(at(0)) == 0
+        assert deliver(lambda: at(0)) == 0
         assert states() == {"gone": "dead", "mail": "pending", "slack": "pending"}
-        assert deliver(at(2)) == 2
-        assert deliver(at(60)) == 0
+        assert deliver(lambda: at(2)) == 2
+        assert deliver(lambda: at(60)) == 0
     assert states() == {"gone": "dead", "mail": "sent", "slack": "sent"}
     assert [mail["Subject"] for mail in box.mails] == ["[VoiceLens] critical: Acme API is down"]
     assert [asked.path for asked in server.asked].count("/services/T/B/x") == 2

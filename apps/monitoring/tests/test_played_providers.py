@@ -99,7 +99,12 @@ def test_an_outage_is_told_after_three_failures_and_its_end_after_two_good_answe
 
 def test_slow_answers_are_degraded(server: PlayedServer, run: Run):
     check(Kind.HEALTH, server.url("/v1"), latency_budget_ms=5, down_after=1)
-    server.routes["/v1"] = lambda asked, sock: (threading.Event().wait(0.03), page()(asked, sock))[0]
+
+    def slowly(asked: Any, sock: Any) -> None:
+        threading.Event().wait(0.03)
+        page()(asked, sock)
+
+    server.routes["/v1"] = slowly
     assert told(run()) == [("service_status", "high", "Acme API is degraded")]
     assert "the budget is 5 ms" in Change.objects.get().description
 
