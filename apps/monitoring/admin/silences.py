@@ -45,7 +45,7 @@ class SilenceAdmin(TextColumns, ModelAdmin):
         (
             None,
             {
-                "fields": (("provider", "monitor"), ("starts_at", "ends_at"), "is_maintenance", "reason"),
+                "fields": ("provider", "monitor", "starts_at", "ends_at", "is_maintenance", "reason"),
                 "description": "Checks go on, and what they find is kept: only nobody is told. To end a silence early, "
                 "set its end to now.",
             },
