@@ -59,6 +59,10 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
             "quiet_until", "quiet_timezone", "quiet_below", "remind_every_min", "escalate_after_min",
         )  # fmt: skip
 
+    def clean_config(self) -> Any:
+        given = self.cleaned_data["config"]
+        return {} if given is None else given
+
     def clean_providers(self) -> list[str]:
         return _listed(self.cleaned_data["providers"], set(Provider.objects.values_list("slug", flat=True)), "provider")
 
@@ -137,6 +141,8 @@ class AlertChannelAdmin(TextColumns, ModelAdmin):
         if form.cleaned_data.get("new_secret") or form.made or "kind" in form.changed_data:
             obj.set_secret(form.secret)
         super().save_model(request, obj, form, change)
+        if change and form.cleaned_data.get("new_secret"):
+            record(obj, "given another secret")
         if form.made:
             messages.success(request, f"A signing key was made, and is shown only now: {form.made}")
 
