@@ -77,7 +77,7 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         given = super().clean() or self.cleaned_data
-        if bool(given.get("quiet_from")) != bool(given.get("quiet_until")):
+        if (given.get("quiet_from") is None) != (given.get("quiet_until") is None):
             self.add_error("quiet_until", "Quiet hours need a start and an end.")
         kind = given.get("kind")
         if kind:
@@ -243,14 +243,14 @@ class AlertAdmin(LargeTableAdmin):
 
     @action(description="Send again what was given up", permissions=["change_it"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[Alert]) -> None:
-        self._told(request, alerts.send_again(queryset, timezone.now()), "sent again within seconds", "was given up")
+        self._told(request, alerts.send_again(queryset, timezone.now()), "be sent again within seconds", "was given up")
 
     @action(description="Give up what still waits", permissions=["change_it"])
     def give_up(self, request: HttpRequest, queryset: QuerySet[Alert]) -> None:
-        self._told(request, alerts.give_up(queryset), "not sent", "still waits")
+        self._told(request, alerts.give_up(queryset), "not be sent", "still waits")
 
     def _told(self, request: HttpRequest, count: int, done: str, needed: str) -> None:
         if count:
-            messages.success(request, f"{count} will be {done}.")
+            messages.success(request, f"{count} will {done}.")
         else:
             messages.warning(request, f"None of them {needed}.")

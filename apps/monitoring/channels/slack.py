@@ -43,15 +43,15 @@ def body(config: SlackConfig, notice: Notice) -> dict[str, Any]:
 
 
 def escaped(text: str) -> str:
-    """Slack reads <, > and & as marks; a mention or a link in somebody's page must stay text."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Slack reads <, >, & and ``` as marks; a mention or a link in somebody's page must stay text."""
+    return text.replace("```", "ˋˋˋ").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _blocks(item: Item) -> Iterator[dict[str, Any]]:
     title = _cut(escaped(" ".join(item.heading.split())), 500).replace("*", "∗")
     yield _section(f"*<{item.link}|{title.replace('|', '¦')}>*\n{_cut(escaped(item.description), 1500)}".strip())
     if item.diff:
-        yield _section(f"```{_cut(escaped(item.diff.replace('```', 'ˋˋˋ')), MAX_TEXT)}```")
+        yield _section(f"```{_cut(escaped(item.diff), MAX_TEXT)}```")
     if item.affected:
         lines = "\n".join(f"• `{escaped(line).replace('`', 'ˋ')}`" for line in item.affected)
         yield _section(f"Mapping that may have to follow:\n{_cut(lines, MAX_TEXT)}")
