@@ -146,6 +146,11 @@ class AlertChannelAdmin(TextColumns, ModelAdmin):
         if form.made:
             messages.success(request, f"A signing key was made, and is shown only now: {form.made}")
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], Any]:
+        """A channel's alerts go with it, although nobody deletes one by itself."""
+        shown, counts, needed, protected = super().get_deleted_objects(objs, request)
+        return shown, counts, needed - {str(Alert._meta.verbose_name)}, protected
+
     # --- columns ----------------------------------------------------------------------------------------
 
     @display(description="stored secret")
