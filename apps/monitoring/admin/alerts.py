@@ -58,6 +58,11 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
             "name", "kind", "enabled", "config", "min_severity", "providers", "change_types", "quiet_from",
             "quiet_until", "quiet_timezone", "quiet_below", "remind_every_min", "escalate_after_min",
         )  # fmt: skip
+        help_texts = {
+            "config": format_html_join(
+                "", "<b>{}:</b> {}<br>", [(word, channels.KINDS[kind].help) for kind, word in AlertChannel.Kind.choices]
+            )
+        }
 
     def clean_config(self) -> Any:
         given = self.cleaned_data["config"]
@@ -121,12 +126,12 @@ class AlertChannelAdmin(TextColumns, ModelAdmin):
     warn_unsaved_form = True
     readonly_fields = ("has_secret",)
     fieldsets = (
-        (None, {"fields": (("name", "kind"), "enabled", "config", ("new_secret", "has_secret"))}),
+        (None, {"fields": (("name", "kind"), "enabled", "config", "new_secret", "has_secret")}),
         ("Of what", {"fields": ("min_severity", ("providers", "change_types"))}),
         (
             "When",
             {
-                "fields": (("quiet_from", "quiet_until", "quiet_timezone"), "quiet_below",
+                "fields": (("quiet_from", "quiet_until"), ("quiet_timezone", "quiet_below"),
                            ("remind_every_min", "escalate_after_min")),
                 "description": "Quiet hours hold back what is less severe, and tell it all at their end.",
             },
