@@ -106,8 +106,10 @@ def _log_in(server: smtplib.SMTP, config: EmailConfig, secret: str, sender: str)
 def _hand_over(server: smtplib.SMTP, config: EmailConfig, sender: str, notice: Notice) -> None:
     recipients = [parseaddr(sanitize_address(to, "utf-8"))[1] for to in config.to]
     envelope_sender = parseaddr(sanitize_address(sender, "utf-8"))[1]
-    message = _message(config, sender, envelope_sender.rpartition("@")[2], notice).message()
-    refused = server.sendmail(envelope_sender, recipients, message.as_bytes(linesep="\r\n"))
+    message = _message(config, sender, envelope_sender.rpartition("@")[2], notice)
+    # Django's own messages know `linesep`; smtplib leaves the line ends of bytes as they are.
+    data = message.message().as_bytes(linesep="\r\n")  # type: ignore[call-arg]
+    refused = server.sendmail(envelope_sender, recipients, data)
     if refused:  # the others have it, and would get it again
         log.warning("the mail server takes some recipients of an alert only, refused are %s", _who(refused))
 

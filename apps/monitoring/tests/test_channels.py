@@ -23,7 +23,7 @@ from django.core.exceptions import ImproperlyConfigured
 from standardwebhooks.webhooks import Webhook
 
 from apps.monitoring import alerts, channels
-from apps.monitoring.channels import SendError, by_apprise, slack
+from apps.monitoring.channels import SendError, by_apprise, slack, webhook
 from apps.monitoring.fetch import Door
 from apps.monitoring.messages import Item, Notice, as_text
 from apps.monitoring.messages import test_notice as notice_of_a_test
@@ -92,7 +92,7 @@ class Mailbox:
 
     async def handle_DATA(self, server: SMTP, session: Any, envelope: Any) -> str:
         if self.hangs_up:
-            server.transport.abort()
+            _abort(server)
             return "250 never heard"
         if self.refuses.get("DATA"):
             return self.refuses["DATA"].pop(0)
@@ -102,6 +102,11 @@ class Mailbox:
     def log_in(self, server: SMTP, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
         self.logins.append((data.login, data.password))
         return AuthResult(success=data.password == PASSWORD.encode(), handled=False)
+
+
+def _abort(speaker: SMTP) -> None:
+    if isinstance(speaker.transport, asyncio.WriteTransport):
+        speaker.transport.abort()
 
 
 @contextmanager
@@ -132,8 +137,7 @@ def mail_server(box: Mailbox, *, tls: ssl.SSLContext | None = None, **options: A
 async def _ended(loop: asyncio.AbstractEventLoop, server: asyncio.Server, speakers: list[SMTP]) -> None:
     server.close()
     for speaker in speakers:
-        if speaker.transport is not None:
-            speaker.transport.abort()
+        _abort(speaker)
     talks = asyncio.all_tasks(loop) - {asyncio.current_task()}
     for talk in talks:
         talk.cancel()
@@ -226,7 +230,7 @@ def test_nothing_is_sent_in_the_clear_where_a_secure_connection_is_asked_for() -
     with mail_server(Mailbox()) as box:
         without = failure(mail(box, PASSWORD, security="starttls"))
         plain = failure(mail(box, PASSWORD, security="tls"))
-    assert box.logins == box.taken == []
+    assert (box.logins, box.taken) == ([], [])
     assert "STARTTLS extension not supported" in without.message
     assert "See `security`" in without.message
     assert plain.message.startswith("No secure connection to the mail server 127.0.0.1")
@@ -448,6 +452,19 @@ def test_the_webhook_is_proved_by_the_library_of_its_standard() -> None:
     ]  # fmt: skip
     with pytest.raises(Exception, match="No matching signature"):
         Webhook(KEY).verify(first.body + b" ", first.headers)
+
+
+def test_the_handbooks_lines_prove_a_webhook(settings: Any) -> None:
+    handbook = (settings.BASE_DIR / "docs" / "monitoring.md").read_text()
+    [lines] = re.findall(r"```python\n(.*?)```", handbook, re.DOTALL)
+    for body, is_genuine in ((b'{"id": 1}', True), (b'{"id": 2}', False)):
+        names: dict[str, Any] = {
+            "secret": KEY,
+            "body": body,
+            "headers": webhook.signed(KEY, "an-id", NOW, b'{"id": 1}'),
+        }
+        exec(lines, names)  # noqa: S102
+        assert names["genuine"] is is_genuine
 
 
 def test_a_test_says_that_it_is_one() -> None:
