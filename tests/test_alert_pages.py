@@ -1,5 +1,6 @@
 """What people do with alert channels and the outbox in the admin: forms, the test button, sending again, giving up."""
 
+import html
 from datetime import UTC, datetime
 from typing import Any
 
@@ -161,6 +162,11 @@ def test_what_is_wrong_is_said_at_its_field(fields: dict[str, Any], field: str, 
     assert said in " ".join(found[field])
     assert "aSecretOfTheTests" not in answer.content.decode()
     assert not AlertChannel.objects.exists()
+
+
+def test_the_form_says_what_each_kind_needs(root: Client) -> None:
+    shown = html.unescape(root.get(reverse(ADD)).content.decode())
+    assert all(kind.help in shown for kind in channels.KINDS.values())
 
 
 def test_quiet_hours_from_midnight_are_quiet_hours(root: Client) -> None:

@@ -59,14 +59,8 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
             "quiet_until", "quiet_timezone", "quiet_below", "remind_every_min", "escalate_after_min",
         )  # fmt: skip
         help_texts = {
-            "config": format_html_join(
-                "", "<b>{}:</b> {}<br>", [(word, channels.KINDS[kind].help) for kind, word in AlertChannel.Kind.choices]
-            )
+            "config": " ".join(f"{word}: {channels.KINDS[kind].help}" for kind, word in AlertChannel.Kind.choices)
         }
-
-    def clean_config(self) -> Any:
-        given = self.cleaned_data["config"]
-        return {} if given is None else given
 
     def clean_providers(self) -> list[str]:
         return _listed(self.cleaned_data["providers"], set(Provider.objects.values_list("slug", flat=True)), "provider")
