@@ -18,8 +18,8 @@ from apps.analytics.models import DailyProviderStats, ProcessingTimes, TrafficCo
 from apps.history.models import Change
 from apps.ingest import operations
 from apps.ingest.models import Artifact, CallKey, InboundEvent, Message, RefusedDelivery
+from apps.monitoring.models import Alert, AlertChannel, Incident, Monitor, SeverityRule, Silence
 from apps.monitoring.models import Change as Seen
-from apps.monitoring.models import Incident, Monitor, SeverityRule, Silence
 from apps.providers import publishing
 from apps.providers.access import HoldsRight, right_of
 from apps.providers.models import Endpoint, MappingVersion, Price, Provider, Secret
@@ -104,17 +104,28 @@ def incident() -> Incident:
     return Incident.objects.get(source_key="of the tests")
 
 
+def channel() -> AlertChannel:
+    return AlertChannel.objects.get(name="of the tests")
+
+
+def alert() -> Alert:
+    return Alert.objects.get(channel=channel())
+
+
 @pytest.fixture
 def watched(catalogue: None) -> None:
     now = datetime.now(UTC)
     row = Monitor.objects.create(provider=retell(), kind="health", url="https://api.provider.test/")
     told = {"provider": "retell", "title": "of the tests", "severity": "high"}
     joined = Incident.objects.create(source_key="of the tests", monitor=row, opened_at=now, **told)
-    Seen.objects.create(
+    change = Seen.objects.create(
         key="of the tests", source="docs", change_type="documentation", detected_at=now, monitor=row, incident=joined,
         change_data={"affected": {"version": 1, "rules": [{"rule": 1, "event": "*", "source": "a", "target": "b"}]}},
         **told,
     )  # fmt: skip
+    # Without its address, so that a test of it fails before anything is sent.
+    told_by = AlertChannel.objects.create(name="of the tests", kind="slack")
+    Alert.objects.create(change=change, channel=told_by, state="dead", created_at=now, due_at=now)
 
 
 # Each page of the admin and who may open it.
@@ -171,6 +182,14 @@ PAGES: list[tuple[str, Callable[[], str], tuple[str, ...]]] = [
     ("silencing", lambda: action(incident(), "silence"), ("ops", "admin")),
     ("silences", lambda: page(Silence, "changelist"), ("ops", "admin")),
     ("adding a silence", lambda: page(Silence, "add"), ("ops", "admin")),
+    ("alert channels", lambda: page(AlertChannel, "changelist"), ("ops", "admin")),
+    ("alert channel", lambda: page(AlertChannel, "change", channel().pk), ("ops", "admin")),
+    ("adding an alert channel", lambda: page(AlertChannel, "add"), ("ops", "admin")),
+    ("deleting an alert channel", lambda: page(AlertChannel, "delete", channel().pk), ("ops", "admin")),
+    ("testing an alert channel", lambda: action(channel(), "test"), ("ops", "admin")),
+    ("alerts", lambda: page(Alert, "changelist"), ("ops", "admin")),
+    ("alert", lambda: page(Alert, "change", alert().pk), ("ops", "admin")),
+    ("adding an alert", lambda: page(Alert, "add"), ()),
     ("severity rules", lambda: page(SeverityRule, "changelist"), ("ops", "admin")),
     ("trying a text", lambda: reverse("admin:monitoring_severityrule_try_it"), ("ops", "admin")),
     ("schedules", lambda: page(PeriodicTask, "changelist"), ("ops", "admin")),
@@ -229,6 +248,13 @@ DOING: list[tuple[str, Callable[[Client], Any], tuple[str, ...], Callable[[], bo
      lambda: incident().resolved_at is not None),
     ("silence", lambda client: client.post(action(incident(), "silence"), {"hours": "1", "reason": "x"}),
      ("ops", "admin"), lambda: Silence.objects.exists()),
+    ("test a channel", lambda client: client.post(action(channel(), "test")), ("ops", "admin"),
+     lambda: channel().last_failed_at is not None),
+    ("send again", lambda client: client.post(
+        page(Alert, "changelist"), {"action": "send_again", "_selected_action": [alert().pk]}
+    ), ("ops", "admin"), lambda: alert().state == "pending"),
+    ("delete a channel", lambda client: client.post(page(AlertChannel, "delete", channel().pk), {"post": "yes"}),
+     ("ops", "admin"), lambda: not AlertChannel.objects.filter(name="of the tests").exists()),
     ("change an endpoint", lambda client: client.post(
         page(Endpoint, "change", endpoint().pk), {"account": "mine", "environment": "live", "allowed_addresses": "[]",
         "auth_configs-TOTAL_FORMS": "0", "auth_configs-INITIAL_FORMS": "0"},

@@ -5,6 +5,7 @@ Names and defaults are listed in `.env.example`; units are in the names.
 
 import os
 import re
+from email.utils import parseaddr
 from pathlib import Path
 
 import environ
@@ -47,6 +48,14 @@ def _feed_token() -> str:
     if token and not re.fullmatch(r"[A-Za-z0-9_-]{20,200}", token):
         raise ImproperlyConfigured("MONITORING_FEED_TOKEN: 20 to 200 letters, digits, - and _ are needed.")
     return token
+
+
+def _email_security() -> str:
+    """starttls, tls or none. Anything else would send passwords in the clear."""
+    told: str = env.str("EMAIL_SECURITY", default="starttls")
+    if told not in ("starttls", "tls", "none"):
+        raise ImproperlyConfigured("EMAIL_SECURITY: one of starttls, tls and none is needed.")
+    return told
 
 
 # --- Three independent keys: losing or rotating one leaves the other two as they are -------------------
@@ -127,14 +136,14 @@ MONITORING_OPEN_HOSTS = env.list("MONITORING_OPEN_HOSTS", default=[])
 # First values: each makes a channel at the start, once, that is then edited in the admin.
 SLACK_WEBHOOK_URL = env.str("SLACK_WEBHOOK_URL", default="")
 ALERT_WEBHOOK_URL = env.str("ALERT_WEBHOOK_URL", default="")
-ALERT_WEBHOOK_SECRET = env.str("ALERT_WEBHOOK_SECRET", default="")  # whsec_…; without it one is made
+ALERT_WEBHOOK_SECRET = env.str("ALERT_WEBHOOK_SECRET", default="")  # whsec_…; without it one is made that nobody knows
 ALERT_EMAIL_TO = env.list("ALERT_EMAIL_TO", default=[])
 # The mail server of channels that name none.
 EMAIL_SMTP_HOST = env.str("EMAIL_SMTP_HOST", default="")
 EMAIL_SMTP_PORT = env.int("EMAIL_SMTP_PORT", default=587)
-EMAIL_SECURITY = env.str("EMAIL_SECURITY", default="starttls")  # starttls, tls or none
+EMAIL_SECURITY = _email_security()
 EMAIL_FROM = env.str("EMAIL_FROM", default="")
-EMAIL_USER = env.str("EMAIL_USER", default=EMAIL_FROM)
+EMAIL_USER = env.str("EMAIL_USER", default=parseaddr(EMAIL_FROM)[1])
 EMAIL_PASSWORD = env.str("EMAIL_PASSWORD", default="")
 
 # --- Login ----------------------------------------------------------------------------------------------------
@@ -434,5 +443,8 @@ LOGGING = {
         "celery.beat": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
+        # Both show addresses that are secrets: Apprise of its channels, urllib3 of what Apprise asks.
+        "apprise": {"level": "CRITICAL"},
+        "urllib3": {"level": "INFO"},
     },
 }

@@ -63,7 +63,8 @@ def _told_of(change: Change) -> list[AlertChannel]:
     if change.incident_id is None:
         return []
     over = Incident.objects.filter(pk=change.incident_id, resolved_at__isnull=False)
-    told = Alert.objects.filter(change__incident__in=over, state__in=(State.SENT, State.PENDING))
+    still = Q(state=State.PENDING, occasion=FIRST)  # what is pending else is dropped, now that it is over
+    told = Alert.objects.filter(Q(state=State.SENT) | still, change__incident__in=over)
     return list(AlertChannel.objects.filter(enabled=True, alerts__in=told).distinct())
 
 
@@ -90,8 +91,9 @@ def follow_up(now: datetime) -> int:
 
 @transaction.atomic
 def _follow(incident: Incident, channel: AlertChannel, now: datetime) -> int:
-    """Of an incident's changes the first one stands for it: whoever hears of it again hears how it began."""
-    opening = min(incident.changes.all(), key=lambda change: (change.detected_at, change.pk), default=None)
+    """Of an incident's changes the first one that the channel hears of stands for it, whatever came after."""
+    inorder = sorted(incident.changes.all(), key=lambda change: (change.detected_at, change.pk))
+    opening = next((change for change in inorder if _hears(channel, change)), None)
     written = list(Alert.objects.filter(change=opening, channel=channel)) if opening is not None else []
     if opening is None or any(alert.state == State.PENDING for alert in written) or routing.is_silenced(opening, now):
         return 0
@@ -99,7 +101,7 @@ def _follow(incident: Incident, channel: AlertChannel, now: datetime) -> int:
     held = [alert.pk for alert in written if (alert.state, alert.occasion) == (State.SILENCED, FIRST)]
     if held:
         return Alert.objects.filter(pk__in=held).update(state=State.PENDING, due_at=due_at, error="")
-    occasion = _escalation(incident, channel, opening, written, now) or _reminder(channel, written, now)
+    occasion = _escalation(incident, channel, written, now) or _reminder(channel, written, now)
     if not occasion:
         return 0
     columns = {"created_at": now, "due_at": due_at}
@@ -109,13 +111,10 @@ def _follow(incident: Incident, channel: AlertChannel, now: datetime) -> int:
     return int(is_new)
 
 
-def _escalation(
-    incident: Incident, channel: AlertChannel, opening: Change, written: Sequence[Alert], now: datetime
-) -> str:
+def _escalation(incident: Incident, channel: AlertChannel, written: Sequence[Alert], now: datetime) -> str:
     if channel.escalate_after_min is None or any(alert.occasion == ESCALATION for alert in written):
         return ""
-    waited = now - incident.opened_at >= timedelta(minutes=channel.escalate_after_min)
-    return ESCALATION if waited and _hears(channel, opening) else ""
+    return ESCALATION if now - incident.opened_at >= timedelta(minutes=channel.escalate_after_min) else ""
 
 
 def _hears(channel: AlertChannel, change: Change) -> bool:
@@ -182,10 +181,16 @@ def _claim_some(now: datetime) -> list[Alert] | None:
     together = due.filter(channel=first.channel_id, batch=first.batch)
     rows = list(together.select_related("change__incident", "channel").order_by("pk")[:MAX_BATCH])
     alerts = _wanted(rows, now)
+    if any(
+        alert.attempts >= MAX_ATTEMPTS for alert in alerts
+    ):  # whoever tried it did not live to say what became of it
+        ids = [alert.pk for alert in alerts]
+        Alert.objects.filter(pk__in=ids).update(state=State.DEAD, error="Nobody lived through sending it.")
+        return []
     batch = first.batch or hashlib.sha256(" ".join(str(alert.pk) for alert in alerts).encode()).hexdigest()[:32]
     for alert in alerts:
-        alert.batch, alert.leased_until = batch, now + LEASE
-    Alert.objects.bulk_update(alerts, ["batch", "leased_until"])
+        alert.batch, alert.leased_until, alert.attempts = batch, now + LEASE, alert.attempts + 1
+    Alert.objects.bulk_update(alerts, ["batch", "leased_until", "attempts"])
     return alerts
 
 
@@ -209,29 +214,26 @@ def _send(alerts: Sequence[Alert], clock: Callable[[], datetime], send: Send) ->
     rows = Alert.objects.filter(
         pk__in=[alert.pk for alert in alerts], state=State.PENDING, leased_until=alerts[0].leased_until
     )
-    attempts = max(alert.attempts for alert in alerts) + 1
     try:
         send(channel, notice(alerts[0].batch, alerts), now)
     except doors.SendError as error:
-        _failed(rows, alerts, attempts, error, clock())
+        _failed(rows, alerts, error, clock())
         return 0
     except Exception as error:  # a mistake of ours in one channel must not stop the others
         log.exception("alerts of channel %s could not be sent", channel)
         mistake = doors.SendError(f"a mistake in VoiceLens: {type(error).__name__}")
-        _failed(rows, alerts, attempts, mistake, clock())
+        _failed(rows, alerts, mistake, clock())
         return 0
     AlertChannel.objects.filter(pk=channel.pk).update(last_sent_at=now)
-    return rows.update(state=State.SENT, sent_at=now, leased_until=None, error="", attempts=attempts)
+    return rows.update(state=State.SENT, sent_at=now, leased_until=None, error="")
 
 
-def _failed(
-    rows: QuerySet[Alert], alerts: Sequence[Alert], attempts: int, error: doors.SendError, now: datetime
-) -> None:
+def _failed(rows: QuerySet[Alert], alerts: Sequence[Alert], error: doors.SendError, now: datetime) -> None:
+    attempts = max(alert.attempts for alert in alerts)
     channel, told = alerts[0].channel, storable(error.message, 300)
     worst = max((alert.change.severity for alert in alerts), key=lambda word: Severity(word).rank)
     is_over = error.is_permanent or attempts >= MAX_ATTEMPTS
     rows.update(
-        attempts=attempts,
         error=told,
         leased_until=None,
         state=State.DEAD if is_over else State.PENDING,
@@ -242,23 +244,20 @@ def _failed(
 
 
 def _wait(attempts: int, error: doors.SendError, batch: str) -> timedelta:
-    """Twice as long after each attempt and up to a quarter more, each batch its own part; or as long as the receiver
-    asks for."""
-    if error.retry_after_sec is not None:
-        return min(timedelta(seconds=max(error.retry_after_sec, 1)), LONGEST_WAIT)
+    """Twice as long after each attempt and up to a quarter more, each batch its own part; longer if the receiver asks
+    for it."""
     jitter = 1 + int(batch[:4], 16) / 0xFFFF / 4
     wait: timedelta = FIRST_WAIT * 2 ** (attempts - 1) * jitter
-    return min(wait, LONGEST_WAIT)
+    return min(max(wait, timedelta(seconds=error.retry_after_sec or 0)), LONGEST_WAIT)
 
 
 # --- what people do --------------------------------------------------------------------------------------------
 
 
 def send_again(rows: QuerySet[Alert], now: datetime) -> int:
-    """Have what was given up tried once more from the start; returns how many."""
-    return rows.filter(state=State.DEAD).update(
-        state=State.PENDING, due_at=now, attempts=0, leased_until=None, error="", batch=""
-    )
+    """Have what was given up tried once more, under the id it had; returns how many."""
+    dead = rows.filter(state=State.DEAD)
+    return dead.update(state=State.PENDING, due_at=now, attempts=0, leased_until=None, error="")
 
 
 def give_up(rows: QuerySet[Alert]) -> int:

@@ -6,5 +6,5 @@ from apps.monitoring.models import AlertChannel, Monitor, SeverityRule, Silence
 watch(Monitor)
 watch(Silence)
 watch(SeverityRule)
-watch(AlertChannel, hidden=("ciphertext",), ignored=("key_id", "last_sent_at", "last_error", "last_failed_at"))
+watch(AlertChannel)
 watch_members(SeverityRule, "channels")

@@ -58,6 +58,9 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
             "name", "kind", "enabled", "config", "min_severity", "providers", "change_types", "quiet_from",
             "quiet_until", "quiet_timezone", "quiet_below", "remind_every_min", "escalate_after_min",
         )  # fmt: skip
+        help_texts = {
+            "config": " ".join(f"{word}: {channels.KINDS[kind].help}" for kind, word in AlertChannel.Kind.choices)
+        }
 
     def clean_providers(self) -> list[str]:
         return _listed(self.cleaned_data["providers"], set(Provider.objects.values_list("slug", flat=True)), "provider")
@@ -73,7 +76,7 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         given = super().clean() or self.cleaned_data
-        if bool(given.get("quiet_from")) != bool(given.get("quiet_until")):
+        if (given.get("quiet_from") is None) != (given.get("quiet_until") is None):
             self.add_error("quiet_until", "Quiet hours need a start and an end.")
         kind = given.get("kind")
         if kind:
@@ -117,12 +120,12 @@ class AlertChannelAdmin(TextColumns, ModelAdmin):
     warn_unsaved_form = True
     readonly_fields = ("has_secret",)
     fieldsets = (
-        (None, {"fields": (("name", "kind"), "enabled", "config", ("new_secret", "has_secret"))}),
+        (None, {"fields": (("name", "kind"), "enabled", "config", "new_secret", "has_secret")}),
         ("Of what", {"fields": ("min_severity", ("providers", "change_types"))}),
         (
             "When",
             {
-                "fields": (("quiet_from", "quiet_until", "quiet_timezone"), "quiet_below",
+                "fields": (("quiet_from", "quiet_until"), ("quiet_timezone", "quiet_below"),
                            ("remind_every_min", "escalate_after_min")),
                 "description": "Quiet hours hold back what is less severe, and tell it all at their end.",
             },
@@ -137,8 +140,15 @@ class AlertChannelAdmin(TextColumns, ModelAdmin):
         if form.cleaned_data.get("new_secret") or form.made or "kind" in form.changed_data:
             obj.set_secret(form.secret)
         super().save_model(request, obj, form, change)
+        if change and form.cleaned_data.get("new_secret"):
+            record(obj, "given another secret")
         if form.made:
             messages.success(request, f"A signing key was made, and is shown only now: {form.made}")
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], Any]:
+        """A channel's alerts go with it, although nobody deletes one by itself."""
+        shown, counts, needed, protected = super().get_deleted_objects(objs, request)
+        return shown, counts, needed - {str(Alert._meta.verbose_name)}, protected
 
     # --- columns ----------------------------------------------------------------------------------------
 
@@ -237,14 +247,14 @@ class AlertAdmin(LargeTableAdmin):
 
     @action(description="Send again what was given up", permissions=["change_it"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[Alert]) -> None:
-        self._told(request, alerts.send_again(queryset, timezone.now()), "sent again within seconds", "was given up")
+        self._told(request, alerts.send_again(queryset, timezone.now()), "be sent again within seconds", "was given up")
 
     @action(description="Give up what still waits", permissions=["change_it"])
     def give_up(self, request: HttpRequest, queryset: QuerySet[Alert]) -> None:
-        self._told(request, alerts.give_up(queryset), "not sent", "still waits")
+        self._told(request, alerts.give_up(queryset), "not be sent", "still waits")
 
     def _told(self, request: HttpRequest, count: int, done: str, needed: str) -> None:
         if count:
-            messages.success(request, f"{count} will be {done}.")
+            messages.success(request, f"{count} will {done}.")
         else:
             messages.warning(request, f"None of them {needed}.")

@@ -1,6 +1,7 @@
 """All else by Apprise, an optional package: Teams, Telegram, PagerDuty and a hundred more. Its URL is the secret.
 
 Apprise opens its own connections, so our door does not watch where they go: such a channel is for operators only.
+Its log shows URLs, so the settings keep it out of ours.
 """
 
 from datetime import datetime
@@ -26,7 +27,7 @@ def is_installed() -> bool:
 def send(config: AppriseConfig, secret: str, notice: Notice, now: datetime, door: Door) -> None:
     target = _target(secret)
     if not target.notify(body=as_text(notice), title=notice.subject, notify_type=TYPES[notice.severity]):
-        raise SendError("Apprise could not deliver it; its log says why.")
+        raise SendError("Apprise could not deliver it. Its command `apprise -v` with the same URL says why.")
 
 
 def check(secret: str) -> None:

@@ -9,14 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from pydantic import ValidationError
 
 from apps.monitoring.channels import by_apprise, mail, slack, webhook
-from apps.monitoring.channels.base import Config, SendError
+from apps.monitoring.channels.base import Config, SendError, web_address
 from apps.monitoring.fetch import Door, default_door
 from apps.monitoring.messages import Notice
 from apps.monitoring.models import AlertChannel, Severity
@@ -33,18 +32,8 @@ class ChannelKind:
     send: Callable[[Any, str, Notice, datetime, Door], None]
     secret_is: str
     needs_secret: bool
-    check: Callable[[str], None]
+    check: Callable[[str], object]
     help: str
-
-
-def _web_address(secret: str) -> None:
-    parts = urlsplit(secret)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("the webhook's address must begin with https://")
-
-
-def _signing_key(secret: str) -> None:
-    webhook.key_of(secret)
 
 
 def _anything(secret: str) -> None:
@@ -53,7 +42,7 @@ def _anything(secret: str) -> None:
 
 KINDS: Mapping[str, ChannelKind] = {
     Kind.SLACK.value: ChannelKind(
-        slack.SlackConfig, slack.send, "the address of the incoming webhook", True, _web_address,
+        slack.SlackConfig, slack.send, "the address of the incoming webhook", True, web_address,
         'Config may be empty, or {"channel": "#voice-ops"}.',
     ),
     Kind.EMAIL.value: ChannelKind(
@@ -62,7 +51,7 @@ KINDS: Mapping[str, ChannelKind] = {
         '"security" (starttls, tls, none). What is left out comes from EMAIL_SMTP_HOST and its neighbours.',
     ),
     Kind.WEBHOOK.value: ChannelKind(
-        webhook.WebhookConfig, webhook.send, "the signing key, whsec_…", True, _signing_key,
+        webhook.WebhookConfig, webhook.send, "the signing key, whsec_…", True, webhook.key_of,
         '{"url": "https://ops.example.com/hook"}. Signed as standardwebhooks.com says.',
     ),
     Kind.APPRISE.value: ChannelKind(
@@ -74,12 +63,15 @@ KINDS: Mapping[str, ChannelKind] = {
 
 def config_of(kind: str, config: Any) -> Config:
     """The configuration of a channel. Raises ValueError with the field and what it needs."""
+    if not isinstance(config, dict):
+        raise ValueError('config: a JSON object is needed, such as {"name": "value"}')
     try:
         return KINDS[kind].config.model_validate(config)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "config"
-        raise ValueError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from error
+        place = ".".join(map(str, first["loc"]))
+        said = "this kind has no such field" if first["type"] == "extra_forbidden" else first["msg"]
+        raise ValueError(f"{place}: {said.removeprefix('Value error, ')}") from None
 
 
 def check_secret(kind: str, secret: str) -> None:
@@ -110,28 +102,37 @@ def ensure_channels() -> list[str]:
 
     Raises ImproperlyConfigured where a setting cannot be what it is for.
     """
-    wanted = [
-        ("Slack", Kind.SLACK, Severity.MEDIUM, {}, settings.SLACK_WEBHOOK_URL, "SLACK_WEBHOOK_URL"),
-        ("E-mail", Kind.EMAIL, Severity.HIGH, {"to": settings.ALERT_EMAIL_TO}, "", "ALERT_EMAIL_TO"),
-        ("Webhook", Kind.WEBHOOK, Severity.MEDIUM, {"url": settings.ALERT_WEBHOOK_URL},
-         settings.ALERT_WEBHOOK_SECRET or new_signing_key(),
-         "ALERT_WEBHOOK_URL"),
-    ]  # fmt: skip
-    return [name for name, *rest in wanted if getattr(settings, rest[-1]) and _make(name, *rest)]
+    made: list[str] = []
+    if settings.SLACK_WEBHOOK_URL:
+        made += _make("Slack", Kind.SLACK, Severity.MEDIUM, "", {}, "SLACK_WEBHOOK_URL", settings.SLACK_WEBHOOK_URL)
+    if settings.ALERT_EMAIL_TO:
+        made += _make("E-mail", Kind.EMAIL, Severity.HIGH, "ALERT_EMAIL_TO", {"to": settings.ALERT_EMAIL_TO}, "", "")
+    if settings.ALERT_WEBHOOK_URL:
+        config = {"url": settings.ALERT_WEBHOOK_URL}
+        secret = settings.ALERT_WEBHOOK_SECRET or new_signing_key()
+        made += _make("Webhook", Kind.WEBHOOK, Severity.MEDIUM, "ALERT_WEBHOOK_URL", config, "ALERT_WEBHOOK_SECRET",
+                      secret)  # fmt: skip
+    return made
 
 
-def _make(name: str, kind: Kind, lowest: Severity, config: dict[str, Any], secret: str, setting: str) -> bool:
+def _make(
+    name: str, kind: Kind, lowest: Severity, setting: str, config: dict[str, Any], secret_setting: str, secret: str
+) -> list[str]:
     if AlertChannel.objects.filter(name=name).exists():
-        return False
-    try:
-        config_of(kind, config)
-        check_secret(kind, secret)
-    except ValueError as error:
-        raise ImproperlyConfigured(f"{setting}: {error}") from error
+        return []
+    _checked(setting, lambda: config_of(kind, config))
+    _checked(secret_setting, lambda: check_secret(kind, secret))
     channel = AlertChannel(name=name, kind=kind, min_severity=lowest, config=config)
     channel.set_secret(secret)
     channel.save()
-    return True
+    return [name]
+
+
+def _checked(setting: str, check: Callable[[], object]) -> None:
+    try:
+        check()
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{setting}: {error}") from error
 
 
 def new_signing_key() -> str:

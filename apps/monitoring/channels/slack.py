@@ -4,6 +4,7 @@ The form: https://docs.slack.dev/messaging/sending-messages-using-incoming-webho
 """
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -17,6 +18,7 @@ from apps.monitoring.messages import Item, Notice
 COLOURS = {"low": "#64748b", "medium": "#2563eb", "high": "#d97706", "critical": "#dc2626"}
 # Slack refuses a block with more than 3,000 characters, and counts those of escapes.
 MAX_TEXT = 2800
+MAX_URL = 2000
 
 
 class SlackConfig(Config):
@@ -41,29 +43,40 @@ def body(config: SlackConfig, notice: Notice) -> dict[str, Any]:
 
 
 def escaped(text: str) -> str:
-    """Slack reads <, > and & as marks; a mention or a link in somebody's page must stay text."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Slack reads <, >, & and ``` as marks; a mention or a link in somebody's page must stay text."""
+    return text.replace("```", "ˋˋˋ").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _blocks(item: Item) -> Iterator[dict[str, Any]]:
     title = _cut(escaped(" ".join(item.heading.split())), 500).replace("*", "∗")
     yield _section(f"*<{item.link}|{title.replace('|', '¦')}>*\n{_cut(escaped(item.description), 1500)}".strip())
     if item.diff:
-        yield _section(f"```{_cut(escaped(item.diff.replace('```', 'ˋˋˋ')), MAX_TEXT)}```")
+        yield _section(f"```{_cut(escaped(item.diff), MAX_TEXT)}```")
     if item.affected:
         lines = "\n".join(f"• `{escaped(line).replace('`', 'ˋ')}`" for line in item.affected)
         yield _section(f"Mapping that may have to follow:\n{_cut(lines, MAX_TEXT)}")
-    page = f" · <{escaped(item.url).replace('|', '%7C')}|page>" if item.is_web_page else ""
-    yield _context(f"{escaped(item.facts)}{page}")
+    yield _context(f"{escaped(item.facts)}{_page(item)}")
+
+
+def _page(item: Item) -> str:
+    """The link to the provider's page, as far as Slack takes it."""
+    url = escaped(item.url).replace("|", "%7C").replace(" ", "%20")
+    return f" · <{url}|page>" if item.is_web_page and len(url) <= MAX_URL else ""
 
 
 def _section(text: str) -> dict[str, Any]:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+    return {"type": "section", "text": _marked(text)}
 
 
 def _context(text: str) -> dict[str, Any]:
-    return {"type": "context", "elements": [{"type": "mrkdwn", "text": text}]}
+    return {"type": "context", "elements": [_marked(text)]}
+
+
+def _marked(text: str) -> dict[str, Any]:
+    """`verbatim`: an @here or #channel in somebody's page is no mention."""
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
 def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1].rpartition('&')[0] or text[: length - 1]}…"
+    """No escape is left in half."""
+    return text if len(text) <= length else f"{re.sub(r'&[a-z]*$', '', text[: length - 1])}…"

@@ -9,11 +9,11 @@ import hashlib
 import hmac
 import json
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from apps.monitoring.channels.base import Config, post
+from apps.monitoring.channels.base import Config, post, web_address
 from apps.monitoring.fetch import Door
 from apps.monitoring.messages import Item, Notice
 
@@ -23,7 +23,7 @@ PREFIX = "whsec_"
 class WebhookConfig(Config):
     """`url` is posted to."""
 
-    url: str = Field(pattern=r"^https?://\S+$", max_length=1000)
+    url: Annotated[str, AfterValidator(web_address), Field(max_length=1000)]
 
 
 def send(config: WebhookConfig, secret: str, notice: Notice, now: datetime, door: Door) -> None:

@@ -37,6 +37,10 @@ def outage(now: datetime = MIDNIGHT, **columns: Any) -> Incident:
     return incident
 
 
+class Killed(BaseException):
+    """As when the process is gone: nothing after it runs."""
+
+
 class Sent(list[tuple[str, Notice]]):
     """What was sent by which channel; raises the errors it is given first."""
 
@@ -154,12 +158,29 @@ def test_what_will_never_be_taken_is_given_up_at_once():
     assert Alert.objects.get().state == State.DEAD
 
 
-@pytest.mark.parametrize(("asked", "minutes"), [(300.0, 5), (0.0, 1 / 60), (10.0**9, 360)])
+@pytest.mark.parametrize(("asked", "minutes"), [(300.0, 5), (10.0**9, 360)])
 def test_the_receiver_says_when_to_come_again(asked, minutes):
     channel()
     found()
     deliver(at(0), SendError("slow down", retry_after_sec=asked))
     assert Alert.objects.get().due_at == at(minutes)
+
+
+def test_a_receiver_that_asks_for_less_gets_no_more_attempts_for_it():
+    channel()
+    found()
+    deliver(at(0), SendError("busy", retry_after_sec=1))
+    assert at(1) <= Alert.objects.get().due_at <= at(1.25)
+
+
+def test_a_message_that_nobody_lives_through_is_given_up():
+    channel()
+    found()
+    for n in range(alerts.MAX_ATTEMPTS):
+        with pytest.raises(Killed):
+            alerts.deliver_due(lambda: at(10 * n), send=lambda *_: (_ for _ in ()).throw(Killed()))  # noqa: B023
+    assert deliver(at(1000)) == []
+    assert Alert.objects.get().state == State.DEAD
 
 
 def test_a_mistake_in_one_channel_does_not_stop_the_others(caplog):
@@ -178,10 +199,6 @@ def test_given_up_by_hand_is_not_sent():
 
 
 # --- whoever dies ----------------------------------------------------------------------------------------------
-
-
-class Killed(BaseException):
-    """As when the process is gone: nothing after it runs."""
 
 
 def test_who_dies_while_sending_leaves_it_to_the_next_under_the_same_id():
@@ -414,6 +431,31 @@ def test_the_end_of_what_was_silenced_is_not_told_for_its_sake():
     incidents.resolve("check:1", at(9), "up again")
     found("up", at(9), incident, severity="low")
     assert deliver(at(9)) == []
+
+
+def test_an_outage_that_gets_worse_is_followed_from_the_change_that_the_channel_hears_of():
+    channel("critical", min_severity="critical", remind_every_min=20)
+    channel("boss", min_severity="critical", escalate_after_min=30)
+    incident = outage()
+    found("worse", at(10), incident, source="health", change_type="service_status", severity="critical")
+    heard = []
+    for minutes in range(0, 45, 5):
+        alerts.follow_up(at(minutes))
+        heard += [(minutes, name, *titles) for name, titles in deliver(at(minutes)).titles]
+    assert heard == [
+        (10, "critical", "change worse"),
+        (30, "boss", "Nobody acknowledged: change worse"),
+        (30, "critical", "Still: change worse"),
+    ]
+
+
+def test_an_escalation_that_was_not_sent_before_the_end_is_not_told_the_end_either():
+    channel("boss", escalate_after_min=10)
+    incident = outage()
+    alerts.follow_up(at(10))
+    incidents.resolve("check:1", at(11), "up again")
+    found("up", at(11), incident, severity="low")
+    assert deliver(at(12)) == []
 
 
 def test_an_incident_without_a_change_of_its_own_reminds_nobody():

@@ -1,453 +1,701 @@
-"""What is really sent: a mail server, a server of Slack's shape, signed webhooks and Apprise on this machine."""
+"""Each kind of channel against a server that plays its receiver, and what is said of a configuration that is wrong."""
 
+import asyncio
 import base64
-import email
+import functools
 import json
+import logging
+import re
+import smtplib
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, Envelope, Session
+from aiosmtpd.smtp import SMTP, AuthResult
 from django.core.exceptions import ImproperlyConfigured
-from standardwebhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import Webhook
 
 from apps.monitoring import alerts, channels
-from apps.monitoring.changes import Finding, record
 from apps.monitoring.channels import SendError, by_apprise, slack, webhook
 from apps.monitoring.fetch import Door
-from apps.monitoring.messages import Item, Notice
-from apps.monitoring.models import Alert, AlertChannel
-from apps.monitoring.tests.play import at
-from apps.monitoring.tests.servers import PlayedServer, certificate, in_turn, page
-from voicelens.services import free_port
+from apps.monitoring.messages import Item, Notice, as_text
+from apps.monitoring.messages import test_notice as notice_of_a_test
+from apps.monitoring.models import Alert, AlertChannel, Change
+from apps.monitoring.tests.servers import Behaviour, PlayedServer, certificate, in_turn, page, redirect
 
-KEY = webhook.PREFIX + base64.b64encode(b"k" * 24).decode()
+NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
+KEY = "whsec_" + base64.b64encode(b"a key of the tests, long enough").decode()
+PASSWORD = "the password of the tests"
 
 
-def item(**columns: Any) -> Item:
-    told = {
-        "id": 1, "title": "Acme API is down", "severity": "critical", "provider": "acme", "provider_name": "acme",
-        "change_type": "service_status", "occasion": "first", "description": "HTTP 503.", "diff": "-old\n+new",
-        "url": "https://api.acme.test/", "detected_at": at(0), "since": at(0), "affected": ("call.price → cost_usd",),
-        "link": "https://lens.test/admin/1",
+def item(**more: Any) -> Item:
+    told: dict[str, Any] = {
+        "id": 7, "title": "Acme is down", "severity": "critical", "provider": "acme", "provider_name": "acme",
+        "change_type": "service_status", "occasion": "first", "description": "HTTP 503", "detected_at": NOW,
+        "url": "https://acme.test/", "diff": "-old\n+new", "since": NOW, "affected": ("call.id → call_id",),
+        "link": "https://voicelens.test/admin/change/7/",
     }  # fmt: skip
-    return Item(**{**told, **columns})
+    return Item(**{**told, **more})
 
 
-def notice(*items: Item, **columns: Any) -> Notice:
+def told(*items: Item, **more: Any) -> Notice:
     items = items or (item(),)
-    told = {"id": "batch1", "subject": "[VoiceLens] critical: Acme API is down", "severity": "critical",
-            "items": items, "more": 0, "link": "https://lens.test/admin/"}  # fmt: skip
-    return Notice(**{**told, **columns})
+    values: dict[str, Any] = {
+        "id": "0123456789abcdef", "subject": f"[VoiceLens] {items[0].title}", "severity": items[0].severity,
+        "items": items, "more": 0, "link": "https://voicelens.test/admin/changes/",
+    }  # fmt: skip
+    return Notice(**{**values, **more})
 
 
 def channel(kind: str, secret: str = "", **config: Any) -> AlertChannel:
-    row = AlertChannel(name="ops", kind=kind, config=config, min_severity="low")
+    row = AlertChannel(name=f"{kind} of the tests", kind=kind, config=config)
     row.set_secret(secret)
     return row
 
 
 def door() -> Door:
-    return Door(user_agent="test", open_hosts=["127.0.0.1"], host_pause_sec=0)
+    return Door(user_agent="VoiceLens/test", open_hosts=["127.0.0.1"], host_pause_sec=0)
 
 
-def send(row: AlertChannel, told: Notice | None = None) -> None:
-    channels.send(row, told or notice(), at(0), door=door())
-
-
-def failure(row: AlertChannel, told: Notice | None = None) -> SendError:
+def failure(row: AlertChannel, notice: Notice | None = None) -> SendError:
     with pytest.raises(SendError) as caught:
-        send(row, told)
+        channels.send(row, notice or told(), NOW, door=door())
     return caught.value
 
 
-# --- e-mail ---------------------------------------------------------------------------------------------------
+# --- e-mail --------------------------------------------------------------------------------------------------
 
 
+@dataclass
 class Mailbox:
-    """Keeps what it is sent; the answers it is given are for the next mails."""
+    """What a mail server was given. `refuses` maps a step (RCPT, DATA) to its answers, one after the other."""
 
-    def __init__(self, *answers: str) -> None:
-        self.answers = list(answers)
-        self.mails: list[email.message.Message] = []
-        self.recipients: list[list[str]] = []
-        self.refused: dict[str, str] = {}
+    refuses: dict[str, list[str]] = field(default_factory=dict)
+    hangs_up: bool = False
+    taken: list[tuple[list[str], EmailMessage]] = field(default_factory=list)
+    logins: list[tuple[bytes, bytes]] = field(default_factory=list)
+    port: int = 0
 
-    async def handle_RCPT(self, server: Any, session: Session, envelope: Envelope, address: str, options: Any) -> str:
-        if address in self.refused:
-            return self.refused[address]
+    async def handle_RCPT(self, server: SMTP, session: Any, envelope: Any, address: str, options: Any) -> str:
+        answers = self.refuses.get("RCPT", [])
+        if answers and not address.startswith("kept"):
+            return answers.pop(0)
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, server: Any, session: Session, envelope: Envelope) -> str:
-        answer = self.answers.pop(0) if self.answers else "250 OK"
-        if answer.startswith("250"):
-            self.mails.append(email.message_from_bytes(envelope.original_content or b""))
-            self.recipients.append(list(envelope.rcpt_tos))
-        return answer
+    async def handle_DATA(self, server: SMTP, session: Any, envelope: Any) -> str:
+        if self.hangs_up:
+            _abort(server)
+            return "250 never heard"
+        if self.refuses.get("DATA"):
+            return self.refuses["DATA"].pop(0)
+        self.taken.append((envelope.rcpt_tos, message_from_bytes(envelope.content, policy=policy.default)))
+        return "250 OK"
+
+    def log_in(self, server: SMTP, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
+        self.logins.append((data.login, data.password))
+        return AuthResult(success=data.password == PASSWORD.encode(), handled=False)
+
+
+def _abort(speaker: SMTP) -> None:
+    if isinstance(speaker.transport, asyncio.WriteTransport):
+        speaker.transport.abort()
 
 
 @contextmanager
-def mail_server(box: Mailbox, **options: Any) -> Iterator[int]:
-    controller = Controller(box, hostname="127.0.0.1", port=free_port(), **options)
-    controller.start()
+def mail_server(box: Mailbox, *, tls: ssl.SSLContext | None = None, **options: Any) -> Iterator[Mailbox]:
+    """A mail server on a free port; `tls` from the first byte."""
+    loop = asyncio.new_event_loop()
+
+    speakers: list[SMTP] = []
+
+    def speaker() -> SMTP:
+        told = {"hostname": "mail.test", "authenticator": box.log_in, "auth_require_tls": False, **options}
+        speakers.append(SMTP(box, loop=loop, **told))
+        return speakers[-1]
+
+    server = loop.run_until_complete(loop.create_server(speaker, "127.0.0.1", 0, ssl=tls))
+    box.port = server.sockets[0].getsockname()[1]
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
     try:
-        yield controller.port
+        yield box
     finally:
-        controller.stop()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.run_until_complete(_ended(loop, server, speakers))
+        loop.close()
 
 
-def mail(port: int, secret: str = "", **config: Any) -> AlertChannel:
-    told = {"to": ["ops@example.com"], "host": "127.0.0.1", "port": port, "sender": "Lens <lens@example.com>",
-            "security": "none"}  # fmt: skip
-    return channel("email", secret, **{**told, **config})
+async def _ended(loop: asyncio.AbstractEventLoop, server: asyncio.Server, speakers: list[SMTP]) -> None:
+    server.close()
+    for speaker in speakers:
+        _abort(speaker)
+    talks = asyncio.all_tasks(loop) - {asyncio.current_task()}
+    for talk in talks:
+        talk.cancel()
+    await asyncio.gather(*talks, return_exceptions=True)
 
 
-def parts(mail: email.message.Message) -> dict[str, str]:
-    return {
-        part.get_content_type(): part.get_payload(decode=True).decode()  # type: ignore[union-attr]
-        for part in mail.walk()
-        if not part.is_multipart()
-    }
+def mail(box: Mailbox, secret: str = "", **config: Any) -> AlertChannel:
+    usual = {"to": ["ops@example.com"], "host": "127.0.0.1", "port": box.port, "sender": "VoiceLens <v@example.com>",
+             "security": "none"}  # fmt: skip
+    return channel("email", secret, **{**usual, **config})
 
 
-def test_a_mail_says_it_in_text_and_in_html():
-    box = Mailbox()
-    with mail_server(box) as port:
-        send(mail(port, to=["a@example.com", "Ops <b@example.com>"]))
-    (sent,) = box.mails
-    assert (sent["Subject"], sent["From"]) == ("[VoiceLens] critical: Acme API is down", "Lens <lens@example.com>")
-    assert (sent["Message-ID"], sent["Auto-Submitted"]) == ("<batch1@example.com>", "auto-generated")
-    assert box.recipients == [["a@example.com", "b@example.com"]]
-    said = parts(sent)
-    assert set(said) == {"text/plain", "text/html"}
-    for text in said.values():
-        for told in ("Acme API is down", "HTTP 503.", "-old", "call.price → cost_usd", "https://lens.test/admin/1"):
-            assert told in text
-
-
-def test_hostile_texts_stay_texts():
-    box = Mailbox()
-    hostile = "<script>alert(1)</script>\r\nBcc: x@evil.test \x07 é 日本"
-    told = notice(item(title=hostile, description=hostile, diff=f"+{hostile}", url="javascript:alert(1)"))
-    with mail_server(box) as port:
-        send(mail(port), told)
-    (sent,) = box.mails
-    html = parts(sent)["text/html"]
-    assert "<script>" not in html
-    assert 'href="javascript:' not in html
-    assert "Bcc" not in sent
-    assert box.recipients == [["ops@example.com"]]
-
-
-def test_a_subject_with_a_line_break_is_never_sent():
-    """`messages.notice` makes one line of it; whoever forgets that sends nothing."""
-    box = Mailbox()
-    with mail_server(box) as port, pytest.raises(ValueError, match="newlines"):
-        send(mail(port), notice(subject="a\r\nBcc: x@evil.test"))
-    assert box.mails == []
+def test_a_mail_says_it_in_text_and_in_html_under_an_id_that_stays() -> None:
+    with mail_server(Mailbox()) as box:
+        for later in (0, 60):
+            channels.send(mail(box), told(), NOW + timedelta(minutes=later))
+    (recipients, first), (_, second) = box.taken
+    assert recipients == ["ops@example.com"]
+    assert first["Message-ID"] == second["Message-ID"] == "<0123456789abcdef@example.com>"
+    assert (first["Subject"], first["From"]) == ("[VoiceLens] Acme is down", "VoiceLens <v@example.com>")
+    assert first["Auto-Submitted"] == "auto-generated"
+    text, html = first.get_body(("plain",)), first.get_body(("html",))
+    assert text is not None
+    assert html is not None
+    assert text.get_content().replace("\r\n", "\n") == as_text(told())
+    for said in ("Acme is down", "-old\n+new", "call.id → call_id", "https://voicelens.test/admin/change/7/"):
+        assert said in html.get_content().replace("\r\n", "\n")
 
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
-def test_a_mail_server_may_want_a_login():
-    def login(server: Any, session: Any, envelope: Any, mechanism: str, given: Any) -> AuthResult:
-        return AuthResult(success=(given.login, given.password) == (b"lens", b"secret word"), handled=False)
-
-    box = Mailbox()
-    with mail_server(box, authenticator=login, auth_required=True, auth_require_tls=False) as port:
-        send(mail(port, "secret word", user="lens"))
-        wrong = failure(mail(port, "wrong word", user="lens"))
-    assert len(box.mails) == 1
+def test_a_mail_server_that_asks_for_a_login_gets_that_of_the_channel() -> None:
+    with mail_server(Mailbox(), auth_required=True) as box:
+        channels.send(mail(box, PASSWORD, user="ops"), told(), NOW)
+        channels.send(mail(box, PASSWORD), told(), NOW)
+        wrong = failure(mail(box, "not the password", user="ops"))
+        without = failure(mail(box))
+    assert box.logins[:2] == [(b"ops", PASSWORD.encode()), (b"v@example.com", PASSWORD.encode())]
+    assert len(box.taken) == 2
     assert wrong.is_permanent
-    assert "535" in wrong.message
-    assert "wrong word" not in wrong.message
+    assert wrong.message.startswith("The mail server answers 535: ")
+    assert "not the password" not in wrong.message
+    assert without.is_permanent
+    assert "530" in without.message
 
 
-def test_a_mail_goes_over_tls_if_the_certificate_is_good(monkeypatch: pytest.MonkeyPatch):
-    file, context = certificate("127.0.0.1")
-    box = Mailbox()
-    with mail_server(box, tls_context=context, require_starttls=True) as port:
-        refused = failure(mail(port, security="starttls"))
-        monkeypatch.setenv("SSL_CERT_FILE", str(file))
-        send(mail(port, security="starttls"))
-        plain = failure(mail(port, security="none"))
-    assert len(box.mails) == 1
-    assert "secure connection" in refused.message
-    assert "530" in plain.message
+def test_the_login_of_the_settings_goes_to_the_server_of_the_settings_only(settings: Any) -> None:
+    with mail_server(Mailbox()) as box:
+        settings.EMAIL_SMTP_HOST, settings.EMAIL_SMTP_PORT = "127.0.0.1", box.port
+        settings.EMAIL_FROM = settings.EMAIL_USER = "v@example.com"
+        settings.EMAIL_PASSWORD, settings.EMAIL_SECURITY = PASSWORD, "none"
+        channels.send(channel("email", to=["ops@example.com"]), told(), NOW)
+        assert box.logins == [(b"v@example.com", PASSWORD.encode())]
+        channels.send(mail(box), told(), NOW)
+        assert len(box.logins) == 1
+    assert len(box.taken) == 2
 
 
-@pytest.mark.parametrize(
-    ("answer", "is_permanent"), [("451 later", False), ("421 busy", False), ("550 no", True), ("554 spam", True)]
-)
-def test_what_the_mail_server_refuses_is_told_and_tried_again_if_it_may_pass(answer: str, is_permanent: bool):
-    box = Mailbox(answer)
-    with mail_server(box) as port:
-        error = failure(mail(port))
-        assert error.is_permanent is is_permanent
-        assert answer[:3] in error.message
-        send(mail(port))
-    assert len(box.mails) == 1
+@pytest.mark.parametrize(("host", "sender", "missing"), [("", "v@example.com", "EMAIL_SMTP_HOST"),
+                                                         ("127.0.0.1", "", "EMAIL_FROM")])  # fmt: skip
+def test_without_a_server_or_a_sender_the_setting_is_named(host: str, sender: str, missing: str, settings: Any) -> None:
+    settings.EMAIL_SMTP_HOST, settings.EMAIL_FROM = host, sender
+    error = failure(channel("email", to=["ops@example.com"]))
+    assert error.is_permanent
+    assert missing in error.message
 
 
-def test_recipients_that_are_not_taken_do_not_keep_it_from_the_others():
-    box = Mailbox()
-    box.refused = {"gone@example.com": "550 nobody", "full@example.com": "452 full"}
-    with mail_server(box) as port:
-        send(mail(port, to=["ops@example.com", "gone@example.com"]))
-        assert box.recipients == [["ops@example.com"]]
-        assert failure(mail(port, to=["gone@example.com"])).is_permanent
-        assert not failure(mail(port, to=["gone@example.com", "full@example.com"])).is_permanent
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+def test_a_certificate_counts_where_its_authority_is_known(security: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trusted, context = certificate()
+    options = {"tls_context": context, "require_starttls": True} if security == "starttls" else {"tls": context}
+    with mail_server(Mailbox(), **options) as box:
+        error = failure(mail(box, security=security))
+        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+        channels.send(mail(box, security=security), told(), NOW)
+    assert not error.is_permanent
+    assert "certificate of the mail server 127.0.0.1 is not good: self-signed certificate" in error.message
+    assert "SSL_CERT_FILE" in error.message
+    assert len(box.taken) == 1
 
 
-def test_a_mail_server_that_is_not_there_is_tried_again():
-    with mail_server(Mailbox()) as port:
-        pass
-    error = failure(mail(port))
-    assert (error.is_permanent, "127.0.0.1" in error.message) == (False, True)
+def test_a_certificate_of_another_name_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    trusted, context = certificate("mail.example.com")
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    with mail_server(Mailbox(), tls_context=context) as box:
+        error = failure(mail(box, security="starttls"))
+    assert "IP address mismatch" in error.message
 
 
-def test_the_settings_hold_where_the_channel_says_nothing(settings: Any):
-    box = Mailbox()
-    with mail_server(box) as port:
-        settings.EMAIL_SMTP_HOST, settings.EMAIL_SMTP_PORT, settings.EMAIL_SECURITY = "127.0.0.1", port, "none"
-        settings.EMAIL_FROM = "from@example.com"
-        send(channel("email", to=["ops@example.com"]))
-        settings.EMAIL_FROM = ""
-        assert "EMAIL_FROM" in failure(channel("email", to=["ops@example.com"])).message
-        settings.EMAIL_SMTP_HOST = ""
-        assert "EMAIL_SMTP_HOST" in failure(channel("email", to=["ops@example.com"])).message
-    assert box.mails[0]["From"] == "from@example.com"
-
-
-# --- Slack ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def server() -> Iterator[PlayedServer]:
-    with PlayedServer({"/services/T/B/x": page(b"ok")}).running() as played:
-        yield played
-
-
-def slack_channel(server: PlayedServer, **config: Any) -> AlertChannel:
-    return channel("slack", server.url("/services/T/B/x"), **config)
-
-
-def texts(told: dict[str, Any]) -> list[str]:
-    blocks = [block for attachment in told["attachments"] for block in attachment["blocks"]]
-    return [
-        part["text"] for block in blocks for part in [block.get("text"), *block.get("elements", [])] if part is not None
-    ]
-
-
-def test_slack_gets_blocks_with_the_colour_of_the_severity(server: PlayedServer):
-    send(slack_channel(server, channel="#ops"), notice(item(), item(severity="low"), more=3))
-    told = json.loads(server.asked[0].body)
-    assert server.asked[0].headers["content-type"] == "application/json"
-    assert (told["channel"], told["text"]) == ("#ops", "[VoiceLens] critical: Acme API is down")
-    assert [attachment.get("color") for attachment in told["attachments"]] == ["#dc2626", "#64748b", None]
-    said = texts(told)
-    assert said[0] == "*<https://lens.test/admin/1|Acme API is down>*\nHTTP 503."
-    assert said[1] == "```-old\n+new```"
-    assert said[2] == "Mapping that may have to follow:\n• `call.price → cost_usd`"
-    assert said[3].startswith("acme · critical · service status · 2026-11-02 00:00 UTC")
-    assert said[3].endswith(" · <https://api.acme.test/|page>")
-    assert said[-1] == "<https://lens.test/admin/|and 3 more>"
+def test_nothing_is_sent_in_the_clear_where_a_secure_connection_is_asked_for() -> None:
+    with mail_server(Mailbox()) as box:
+        without = failure(mail(box, PASSWORD, security="starttls"))
+        plain = failure(mail(box, PASSWORD, security="tls"))
+    assert (box.logins, box.taken) == ([], [])
+    assert "STARTTLS extension not supported" in without.message
+    assert "See `security`" in without.message
+    assert plain.message.startswith("No secure connection to the mail server 127.0.0.1")
 
 
 @pytest.mark.parametrize(
-    "text", ["<!channel> <@U1> &amp;", "a|b>c", "```\n*bold* _it_\n```", "x" * 100_000, "&" * 5000]
-)
-def test_what_a_page_says_is_text_in_slack_and_bounded(text: str):
-    told = slack.body(
-        slack.SlackConfig(), notice(item(title=text, description=text, diff=f"+{text}", affected=(text,)))
-    )
-    for said in texts(told):
-        assert len(said) <= 3000
-        assert "<!channel>" not in said
-        assert "<@U1>" not in said
-    assert sum(len(attachment["blocks"]) for attachment in told["attachments"]) <= 50
-    diff = texts(told)[1]
-    assert diff.count("```") == 2
-    assert diff.removesuffix("…```").rpartition("&")[2] not in ("a", "am", "amp")
-
-
-@pytest.mark.parametrize(
-    ("answer", "is_permanent", "wait"),
+    ("refuses", "is_permanent", "said"),
     [
-        (page(b"internal", status=500), False, None),
-        (page(status=429, retry_after="30"), False, 30.0),
-        (page(b"no_service", status=404), True, None),
-        (page(b"invalid_payload", status=400), True, None),
-        (page(status=302, location="http://127.0.0.1/"), True, None),
-        (page(status=503), False, None),
+        ({"RCPT": ["550 nobody here"]}, True, "ops@example.com: 550"),
+        ({"RCPT": ["451 later"]}, False, "ops@example.com: 451"),
+        ({"DATA": ["451 try again later"]}, False, "451: try again later"),
+        ({"DATA": ["554 no\r\n"]}, True, "554: no"),
     ],
 )
-def test_what_slack_answers_says_whether_it_is_tried_again(
-    server: PlayedServer, answer: Any, is_permanent: bool, wait: float | None
-):
-    server.routes["/services/T/B/x"] = answer
-    error = failure(slack_channel(server))
-    assert (error.is_permanent, error.retry_after_sec) == (is_permanent, wait)
-    assert "/services/T/B/x" not in error.message
+def test_what_the_mail_server_answers_says_whether_to_try_again(refuses: Any, is_permanent: bool, said: str) -> None:
+    with mail_server(Mailbox(refuses)) as box:
+        error = failure(mail(box))
+        assert (error.is_permanent, said in error.message) == (is_permanent, True), error.message
+        channels.send(mail(box), told(), NOW)
+    assert len(box.taken) == 1
 
 
-def test_nobody_is_posted_to_who_is_not_of_the_public_internet(server: PlayedServer):
-    with pytest.raises(SendError, match="MONITORING_OPEN_HOSTS") as caught:
-        channels.send(slack_channel(server), notice(), at(0), door=Door(user_agent="test"))
+def test_a_mail_that_some_take_is_sent_and_the_others_are_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with mail_server(Mailbox({"RCPT": ["550 nobody"]})) as box:
+        channels.send(mail(box, to=["gone@example.com", "kept@example.com"]), told(), NOW)
+    assert [recipients for recipients, _ in box.taken] == [["kept@example.com"]]
+    assert "gone@example.com: 550" in caplog.text
+
+
+def test_a_mail_server_that_hangs_up_or_is_not_there_is_tried_again() -> None:
+    with mail_server(Mailbox(hangs_up=True)) as box:
+        broken = failure(mail(box))
+    gone = failure(mail(box))
+    for error, word in ((broken, "SMTPServerDisconnected"), (gone, "ConnectionRefusedError")):
+        assert not error.is_permanent
+        assert error.message == f"The mail server 127.0.0.1 cannot be reached or broke off ({word})."
+
+
+def test_a_farewell_that_fails_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(server: smtplib.SMTP) -> None:
+        raise smtplib.SMTPResponseException(451, b"not so fast")
+
+    monkeypatch.setattr(smtplib.SMTP, "quit", fails)
+    with mail_server(Mailbox()) as box:
+        channels.send(mail(box), told(), NOW)
+    assert len(box.taken) == 1
+
+
+@pytest.mark.parametrize(
+    "title", ["Grüße aus Zürich – 電話", "x" * 1000, "<script>alert(1)</script> & co", "\x1b[31mred"]
+)
+def test_any_title_is_a_subject(title: str) -> None:
+    with mail_server(Mailbox()) as box:
+        channels.send(mail(box), told(item(title=title), subject=title[:180]), NOW)
+    [(_, message)] = box.taken
+    assert message["Subject"].strip() == title[:180]
+    html = message.get_body(("html",))
+    assert html is not None
+    assert "<script>" not in html.get_content()
+
+
+def test_a_line_break_never_makes_a_header() -> None:
+    with mail_server(Mailbox()) as box, pytest.raises(ValueError, match="newlines"):
+        channels.send(mail(box), told(subject="x\r\nBcc: all@example.com"), NOW)
+    assert box.taken == []
+
+
+def test_addresses_beyond_ascii_are_written_as_mail_servers_read_them() -> None:
+    with mail_server(Mailbox()) as box:
+        channels.send(mail(box, to=["Jörg <ops@bücher.example>"], sender="v@bücher.example"), told(), NOW)
+    [(recipients, message)] = box.taken
+    assert recipients == ["ops@xn--bcher-kva.example"]
+    assert message["Message-ID"] == "<0123456789abcdef@xn--bcher-kva.example>"
+
+
+def test_letters_that_no_login_carries_are_named_and_not_shown() -> None:
+    with mail_server(Mailbox()) as box:
+        error = failure(mail(box, "geheim-ä", user="ops"))
+    assert "password holds letters" in error.message
+    assert "geheim" not in error.message
+
+
+# --- Slack ----------------------------------------------------------------------------------------------------
+
+PATH = "/services/T0TESTS/B0TESTS/aSecretOfTheTests"
+
+
+@contextmanager
+def slack_server(behaviour: Behaviour) -> Iterator[tuple[PlayedServer, AlertChannel]]:
+    with PlayedServer({PATH: behaviour}).running() as server:
+        yield server, channel("slack", server.url(PATH))
+
+
+def test_slack_is_posted_what_changed() -> None:
+    with slack_server(page(b"ok")) as (server, row):
+        channels.send(row, told(more=2), NOW, door=door())
+    [asked] = server.asked
+    assert (asked.method, asked.headers["content-type"]) == ("POST", "application/json")
+    body = json.loads(asked.body)
+    assert body["text"] == "[VoiceLens] Acme is down"
+    assert [part.get("color") for part in body["attachments"]] == [slack.COLOURS["critical"], None]
+    texts = list(_texts(body))
+    for said in ("HTTP 503", "```-old\n+new```", "• `call.id → call_id`", "|and 2 more>", "since 2026-11-02 09:30 UTC"):
+        assert any(said in text for text in texts), said
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_permanent", "retry_after_sec", "said"),
+    [
+        (page(b"no_service", 404), True, None, "The receiver answers 404: no_service."),
+        (page(b"invalid_payload", 400), True, None, "The receiver answers 400: invalid_payload."),
+        (page(b"", 429, retry_after="30"), False, 30.0, "The receiver answers 429."),
+        (page(b"", 429, retry_after="Mon, 02 Nov 2026 10:00:00 GMT"), False, None, "The receiver answers 429."),
+        (page(b"oops", 500), False, None, "The receiver answers 500: oops."),
+        (page(b"", 408), False, None, "The receiver answers 408."),
+        (redirect("https://elsewhere.test/"), True, None,
+         "The answer is a redirect (302), and what is sent is never redirected."),
+    ],
+)  # fmt: skip
+def test_what_the_receiver_answers_says_whether_to_try_again(
+    answer: Behaviour, is_permanent: bool, retry_after_sec: float | None, said: str
+) -> None:
+    with slack_server(in_turn(answer, page(b"ok"))) as (server, row):
+        error = failure(row)
+        assert (error.message, error.is_permanent, error.retry_after_sec) == (said, is_permanent, retry_after_sec)
+        channels.send(row, told(), NOW, door=door())
+    assert len(server.asked) == 2
+
+
+def test_a_private_address_is_not_posted_to() -> None:
+    with slack_server(page(b"ok")) as (server, row), pytest.raises(SendError, match="MONITORING_OPEN_HOSTS") as caught:
+        channels.send(row, told(), NOW, door=Door(user_agent="x"))
     assert caught.value.is_permanent
     assert server.asked == []
 
 
-# --- the signed webhook -------------------------------------------------------------------------------------------
+def test_an_error_page_that_repeats_the_address_does_not_show_the_secret() -> None:
+    repeated = f"The requested URL {PATH} was not found on this server.".encode()
+    with slack_server(page(repeated, 404)) as (_, row):
+        error = failure(row)
+    assert "aSecretOfTheTests" not in error.message
+    assert "was not found on this server" in error.message
 
 
-def test_the_signature_is_what_standard_webhooks_wants(server: PlayedServer, monkeypatch: pytest.MonkeyPatch):
-    server.routes["/hook"] = page(status=204)
-    send(channel("webhook", KEY, url=server.url("/hook")), notice(more=2))
-    (asked,) = server.asked
-    monkeypatch.setattr(Webhook, "_Webhook__verify_timestamp", lambda self, header: at(0), raising=False)
-    told = Webhook(KEY).verify(asked.body, asked.headers)
-    assert (told["type"], told["id"], told["more"]) == ("monitoring.changes", "batch1", 2)
-    (change,) = told["changes"]
-    assert {"provider", "change_type", "severity", "title", "description", "url", "detected_at", "diff"} <= set(change)
-    assert change["affected"] == ["call.price → cost_usd"]
-    for spoilt in (asked.body + b" ", asked.body.replace(b"critical", b"low")):
-        with pytest.raises(WebhookVerificationError):
-            Webhook(KEY).verify(spoilt, asked.headers)
+HOSTILE = [
+    "<!channel> <@U123> @here", "&" * 5000, "<" * 5000, "a & b " * 900, "```" * 400, "*_~`" * 300, "|" * 2000,
+    "é" * 5000, "‮\u2028\x0b", "",
+]  # fmt: skip
 
 
-# --- Apprise --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_slack_takes_every_text_and_shows_it_as_text(text: str) -> None:
+    hostile = item(title=text, description=text, diff=text, affected=(text,) * 9, url=f"https://x/{text}")
+    body = slack.body(slack.SlackConfig(), told(*[hostile] * 5, subject=text, more=9))
+    blocks = [block for part in body["attachments"] for block in part["blocks"]]
+    assert len(blocks) <= 50
+    for block_text in _texts({"attachments": body["attachments"]}):
+        assert 1 <= len(block_text) <= 3000
+        without_links = re.sub(r"<https?://[^<>|]*\|[^<>]*>", "", block_text)
+        assert not set("<>") & set(without_links)
+        assert not re.search(r"&(?!amp;|lt;|gt;)", block_text)
+        assert block_text.count("```") in (0, 2)
+    assert not set("<>") & set(body["text"])
 
 
-def test_apprise_delivers_to_what_it_knows(server: PlayedServer):
-    server.routes["/told"] = page()
-    send(channel("apprise", f"json://127.0.0.1:{server.port}/told"))
-    told = json.loads(server.asked[0].body)
-    assert (told["title"], told["type"]) == ("[VoiceLens] critical: Acme API is down", "failure")
-    assert "HTTP 503." in told["message"]
-    server.routes["/told"] = page(status=500)
-    assert not failure(channel("apprise", f"json://127.0.0.1:{server.port}/told")).is_permanent
+def test_a_text_with_one_escape_is_cut_at_its_end_and_not_at_the_escape() -> None:
+    body = slack.body(slack.SlackConfig(), told(item(description="a & b" + "x" * 5000)))
+    assert any("x" * 1400 in text for text in _texts(body))
 
 
-def test_what_apprise_does_not_know_or_that_it_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch):
-    assert "does not know" in failure(channel("apprise", "nonsense://x")).message
+def test_no_text_of_a_page_is_read_as_a_mention() -> None:
+    body = slack.body(slack.SlackConfig(), told(item(description="<!channel> @here")))
+    assert all(text.get("verbatim") is True for text in _objects(body))
+    assert any("&lt;!channel&gt; @here" in text for text in _texts(body))
+
+
+def test_the_channel_of_a_config_overrides_the_webhooks_own() -> None:
+    assert slack.body(slack.SlackConfig(channel="#ops"), told())["channel"] == "#ops"
+    assert "channel" not in slack.body(slack.SlackConfig(), told())
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        if value.get("type") == "mrkdwn":
+            yield value
+        for inner in value.values():
+            yield from _objects(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _objects(inner)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    return (one["text"] for one in _objects(value))
+
+
+# --- the signed webhook -----------------------------------------------------------------------------------------
+
+
+def test_the_webhook_is_proved_by_the_library_of_its_standard() -> None:
+    now = datetime.now(UTC)  # the library compares with its own clock
+    with PlayedServer({"/hook": page(status=204)}).running() as server:
+        row = channel("webhook", KEY, url=server.url("/hook"))
+        for _ in range(2):
+            channels.send(row, told(item(title="Grüße"), more=3), now, door=door())
+    first, second = server.asked
+    assert first.headers["webhook-id"] == second.headers["webhook-id"] == "0123456789abcdef"
+    body = Webhook(KEY).verify(first.body, first.headers)
+    assert body == json.loads(first.body)
+    assert (body["type"], body["id"], body["more"]) == ("monitoring.changes", "0123456789abcdef", 3)
+    assert body["sent_at"] == now.isoformat()
+    assert body["changes"] == [
+        {
+            "id": 7, "provider": "acme", "change_type": "service_status", "severity": "critical", "title": "Grüße",
+            "description": "HTTP 503", "url": "https://acme.test/", "diff": "-old\n+new", "occasion": "first",
+            "link": "https://voicelens.test/admin/change/7/", "detected_at": NOW.isoformat(),
+            "since": NOW.isoformat(), "affected": ["call.id → call_id"],
+        }
+    ]  # fmt: skip
+    with pytest.raises(Exception, match="No matching signature"):
+        Webhook(KEY).verify(first.body + b" ", first.headers)
+
+
+def test_the_handbooks_lines_prove_a_webhook(settings: Any) -> None:
+    handbook = (settings.BASE_DIR / "docs" / "monitoring.md").read_text()
+    [lines] = re.findall(r"```python\n(.*?)```", handbook, re.DOTALL)
+    for body, is_genuine in ((b'{"id": 1}', True), (b'{"id": 2}', False)):
+        names: dict[str, Any] = {
+            "secret": KEY,
+            "body": body,
+            "headers": webhook.signed(KEY, "an-id", NOW, b'{"id": 1}'),
+        }
+        exec(lines, names)  # noqa: S102
+        assert names["genuine"] is is_genuine
+
+
+def test_a_test_says_that_it_is_one() -> None:
+    with PlayedServer({"/hook": page()}).running() as server:
+        channels.send(channel("webhook", KEY, url=server.url("/hook")), notice_of_a_test(NOW), NOW, door=door())
+    assert json.loads(server.asked[0].body)["type"] == "test"
+
+
+def test_a_signing_key_that_is_made_can_be_used() -> None:
+    made = {channels.new_signing_key() for _ in range(3)}
+    assert len(made) == 3
+    for key in made:
+        channels.check_secret("webhook", key)
+        Webhook(key)
+
+
+# --- Apprise --------------------------------------------------------------------------------------------------
+
+
+# One of its plugins imports what a later Python no longer has.
+LOADING = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+
+
+@LOADING
+def test_apprise_delivers_what_it_knows() -> None:
+    with PlayedServer({"/path": in_turn(page(), page(status=500))}).running() as server:
+        row = channel("apprise", f"json://127.0.0.1:{server.port}/path")
+        channels.send(row, told(), NOW)
+        error = failure(row)
+    body = json.loads(server.asked[0].body)
+    assert (body["title"], body["type"]) == ("[VoiceLens] Acme is down", "failure")
+    assert body["message"].strip() == as_text(told()).strip()
+    assert not error.is_permanent
+    assert error.message.startswith("Apprise could not deliver it.")
+
+
+@LOADING
+def test_an_apprise_url_never_comes_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(ValueError, match="Apprise does not know this URL"):
+        channels.check_secret("apprise", "nosuch://aSecretOfTheTests")
+    with PlayedServer({"/aSecretOfTheTests": page(status=500)}).running() as server:
+        failure(channel("apprise", f"json://127.0.0.1:{server.port}/aSecretOfTheTests"))
+    assert "aSecretOfTheTests" not in caplog.text
+
+
+def test_without_the_package_it_is_said_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(by_apprise, "find_spec", lambda name: None)
     error = failure(channel("apprise", "json://127.0.0.1/"))
-    assert (error.is_permanent, "pip install apprise" in error.message) == (True, True)
+    assert error.is_permanent
+    assert "Apprise is not installed here: pip install apprise" in error.message
 
 
-# --- configuration ----------------------------------------------------------------------------------------------------
+# --- configuration ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("kind", "config", "problem"),
+    ("kind", "config", "said"),
     [
-        ("slack", {"chanel": "#x"}, "chanel: Extra inputs"),
-        ("slack", [], "config: "),
+        ("slack", {"chanel": "#x"}, "chanel: this kind has no such field"),
+        ("slack", [], "config: a JSON object is needed"),
+        ("slack", None, "config: a JSON object is needed"),
+        ("slack", {"channel": 5}, "channel: Input should be a valid string"),
         ("email", {}, "to: Field required"),
-        ("email", {"to": []}, "to: "),
-        ("email", {"to": ["nobody"]}, "to.0: 'nobody' is no e-mail address"),
-        ("email", {"to": ["a@b.de"], "port": 99999}, "port: "),
-        ("email", {"to": ["a@b.de"], "security": "ssl"}, "security: "),
-        ("webhook", {"url": "ftp://x"}, "url: "),
+        ("email", {"to": []}, "to: List should have at least 1 item"),
+        ("email", {"to": "ops@example.com"}, "to: Input should be a valid list"),
+        ("email", {"to": ["ops"]}, "to.0: 'ops' is no e-mail address"),
+        ("email", {"to": ["a@example.com\r\nBcc: b@example.com"]}, "is no e-mail address"),
+        ("email", {"to": ["a@example.com"], "sender": "nobody"}, "sender: 'nobody' is no e-mail address"),
+        ("email", {"to": ["a@example.com"], "host": "mail server"}, "host: the name of a mail server is needed"),
+        ("email", {"to": ["a@example.com"], "port": 70000}, "port: Input should be less than or equal to 65535"),
+        ("email", {"to": ["a@example.com"], "security": "ssl"}, "security: Input should be '', 'starttls', 'tls' or"),
         ("webhook", {}, "url: Field required"),
-        ("apprise", {"url": "x"}, "url: Extra inputs"),
+        ("webhook", {"url": "ftp://x"}, "url: an address that begins with https:// is needed"),
+        ("webhook", {"url": "https://"}, "url: an address that begins with https:// is needed"),
+        ("webhook", {"url": "https://a:b@x/"}, "url: the address holds a login"),
+        ("apprise", {"url": "json://x"}, "url: this kind has no such field"),
     ],
 )
-def test_a_wrong_configuration_names_the_field(kind: str, config: Any, problem: str):
-    with pytest.raises(ValueError, match=problem):
+def test_a_wrong_configuration_names_the_field(kind: str, config: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
         channels.config_of(kind, config)
 
 
 @pytest.mark.parametrize(
-    ("kind", "secret", "problem"),
+    ("kind", "secret", "said"),
     [
-        ("slack", "", "the address of the incoming webhook"),
-        ("slack", "hooks.slack.com/x", "must begin with https://"),
-        ("webhook", "short", "whsec_"),
-        ("webhook", "whsec_c2hvcnQ=", "16 bytes"),
-        ("webhook", "", "the signing key"),
-        ("apprise", "nonsense://x", "does not know"),
-        ("email", "", None),
+        ("slack", "", "this kind needs a secret: the address of the incoming webhook"),
+        ("slack", "hooks.slack.com/aSecret", "an address that begins with https:// is needed"),
+        ("webhook", "", "this kind needs a secret: the signing key, whsec_…"),
+        ("webhook", "aSecret", "the signing key must be whsec_ and at least 16 bytes in base64"),
+        ("webhook", "whsec_aSecret!", "the signing key must be whsec_ and at least 16 bytes in base64"),
+        ("webhook", "whsec_c2hvcnQ=", "the signing key must be whsec_ and at least 16 bytes in base64"),
+        ("apprise", "", "this kind needs a secret: the Apprise URL"),
     ],
 )
-def test_a_secret_that_cannot_be_one_is_refused_without_being_repeated(kind: str, secret: str, problem: str | None):
-    if problem is None:
+def test_a_wrong_secret_is_explained_and_not_shown(kind: str, secret: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)) as caught:
         channels.check_secret(kind, secret)
-        return
-    with pytest.raises(ValueError, match=problem) as caught:
-        channels.check_secret(kind, secret)
-    assert not secret or secret not in str(caught.value)
+    assert "aSecret" not in str(caught.value)
+    assert (
+        failure(channel(kind, secret, **CONFIGS.get(kind, {}))).message == f"The channel is not set up: {caught.value}"
+    )
 
 
-def test_a_channel_whose_key_is_gone_is_given_up_with_a_reason(settings: Any):
-    row = channel("slack", "https://hooks.slack.test/x")
-    row.key_id = "gone"
-    error = failure(row)
-    assert (error.is_permanent, "gone" in error.message) == (True, True)
+CONFIGS: dict[str, dict[str, Any]] = {"webhook": {"url": "https://x.test/"}}
+
+
+def test_every_kind_has_what_the_admin_needs() -> None:
+    assert set(channels.KINDS) == set(AlertChannel.Kind.values)
+    assert all(kind.help.endswith(".") for kind in channels.KINDS.values())
 
 
 @pytest.mark.django_db
-def test_the_environment_makes_channels_once(settings: Any):
-    settings.SLACK_WEBHOOK_URL = "https://hooks.slack.test/x"
-    settings.ALERT_EMAIL_TO = ["ops@example.com"]
+def test_the_environment_makes_each_channel_once(settings: Any) -> None:
+    settings.SLACK_WEBHOOK_URL = "https://hooks.slack.test/aSecret"
+    settings.ALERT_EMAIL_TO = ["ops@example.com", "boss@example.com"]
     settings.ALERT_WEBHOOK_URL = "https://ops.example.com/hook"
+    settings.ALERT_WEBHOOK_SECRET = KEY
     assert channels.ensure_channels() == ["Slack", "E-mail", "Webhook"]
-    rows = {row.name: row for row in AlertChannel.objects.all()}
-    assert [rows[name].min_severity for name in ("Slack", "E-mail", "Webhook")] == ["medium", "high", "medium"]
-    assert rows["Slack"].secret() == settings.SLACK_WEBHOOK_URL
-    assert rows["Webhook"].secret().startswith("whsec_")
+    made = {row.name: (row.kind, row.min_severity, row.config, row.secret()) for row in AlertChannel.objects.all()}
+    assert made == {
+        "Slack": ("slack", "medium", {}, "https://hooks.slack.test/aSecret"),
+        "E-mail": ("email", "high", {"to": ["ops@example.com", "boss@example.com"]}, ""),
+        "Webhook": ("webhook", "medium", {"url": "https://ops.example.com/hook"}, KEY),
+    }
     AlertChannel.objects.filter(name="Slack").update(enabled=False, min_severity="critical")
+    settings.SLACK_WEBHOOK_URL = "https://hooks.slack.test/another"
     assert channels.ensure_channels() == []
-    assert AlertChannel.objects.filter(name="Slack", enabled=False, min_severity="critical").exists()
+    kept = AlertChannel.objects.get(name="Slack")
+    assert (kept.enabled, kept.min_severity, kept.secret()) == (False, "critical", "https://hooks.slack.test/aSecret")
+
+
+@pytest.mark.django_db
+def test_without_settings_no_channel_is_made() -> None:
+    assert channels.ensure_channels() == []
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("SLACK_WEBHOOK_URL", "not a url"), ("ALERT_EMAIL_TO", ["nobody"]), ("ALERT_WEBHOOK_URL", "x")],
+    ("values", "said"),
+    [
+        ({"SLACK_WEBHOOK_URL": "aSecret"}, "SLACK_WEBHOOK_URL: an address that begins"),
+        ({"ALERT_EMAIL_TO": ["ops"]}, "ALERT_EMAIL_TO: to.0: 'ops' is no e-mail address"),
+        ({"ALERT_WEBHOOK_URL": "ops.example.com"}, "ALERT_WEBHOOK_URL: url: an address that begins"),
+        ({"ALERT_WEBHOOK_URL": "https://x.test/", "ALERT_WEBHOOK_SECRET": "aSecret"}, "ALERT_WEBHOOK_SECRET: the sign"),
+    ],
 )
-def test_a_setting_that_cannot_be_one_is_named(settings: Any, name: str, value: Any):
-    setattr(settings, name, value)
-    with pytest.raises(ImproperlyConfigured, match=name):
+def test_a_wrong_setting_is_named(values: dict[str, Any], said: str, settings: Any) -> None:
+    for name, value in values.items():
+        setattr(settings, name, value)
+    with pytest.raises(ImproperlyConfigured, match=re.escape(said)) as caught:
         channels.ensure_channels()
+    assert "aSecret" not in str(caught.value)
+    assert not AlertChannel.objects.exists()
 
 
-# --- from the outbox to the wire --------------------------------------------------------------------------------
+# --- from the outbox to the receivers -----------------------------------------------------------------------------
 
 
-@pytest.mark.django_db
-def test_an_outage_goes_by_mail_and_slack_with_retries_and_a_dead_letter(server: PlayedServer):
-    box = Mailbox("451 later")
-    server.routes |= {
-        "/services/T/B/x": in_turn(page(status=500), page(b"ok")),
-        "/gone": page(b"no_service", status=404),
-    }
-    with mail_server(box) as port:
-        for name, row in {
-            "mail": mail(port), "slack": slack_channel(server), "gone": channel("slack", server.url("/gone")),
-        }.items():  # fmt: skip
-            row.name = name
-            row.save()
-        record(Finding("k", "acme", "health", "service_status", "Acme API is down", severity="critical"), at(0))
-        deliver = partial(alerts.deliver_due, send=partial(channels.send, door=door()))
-        assert deliver(lambda: at(0)) == 0
-        assert states() == {"gone": "dead", "mail": "pending", "slack": "pending"}
-        assert deliver(lambda: at(2)) == 2
-        assert deliver(lambda: at(60)) == 0
-    assert states() == {"gone": "dead", "mail": "sent", "slack": "sent"}
-    assert [mail["Subject"] for mail in box.mails] == ["[VoiceLens] critical: Acme API is down"]
-    assert [asked.path for asked in server.asked].count("/services/T/B/x") == 2
-    assert Alert.objects.get(channel__name="gone").error == "The receiver answers 404: no_service."
+@pytest.fixture
+def change(db: None) -> Change:
+    return Change.objects.create(
+        key="of the tests", provider="acme", source="health", change_type="service_status", severity="critical",
+        title="Acme is down", diff="-old\n+new", detected_at=NOW,
+    )  # fmt: skip
 
 
-def states() -> dict[str, str]:
-    return dict(Alert.objects.order_by("channel__name").values_list("channel__name", "state"))
+def saved(row: AlertChannel) -> AlertChannel:
+    row.save()
+    return row
 
 
-def test_the_played_certificate_is_one():
-    assert isinstance(certificate("127.0.0.1")[1], ssl.SSLContext)
+def deliver_at(now: datetime, send: Any) -> int:
+    return alerts.deliver_due(lambda: now, send)
+
+
+def states() -> list[tuple[str, int, str]]:
+    return list(Alert.objects.order_by("channel__kind").values_list("state", "attempts", "error"))
+
+
+@pytest.mark.any_database
+def test_the_outbox_is_tried_again_until_mail_and_slack_have_it_once(change: Change) -> None:
+    send = functools.partial(channels.send, door=door())
+    with (
+        mail_server(Mailbox({"DATA": ["451 later"]})) as box,
+        slack_server(in_turn(page(b"", 500), page(b"", 429, retry_after="600"), page(b"ok"))) as (server, row),
+    ):
+        saved(mail(box))
+        saved(row)
+        assert len(alerts.enqueue(change, NOW)) == 2
+        sent = [deliver_at(NOW + timedelta(minutes=minutes), send) for minutes in (0, 0.5, 2, 2.5, 11, 13, 60)]
+    assert sent == [0, 0, 1, 0, 0, 1, 0]
+    assert states() == [("sent", 2, ""), ("sent", 3, "")]
+    assert len(box.taken) == 1
+    assert len(server.asked) == 3
+    assert len({asked.body for asked in server.asked}) == 1
+    batch = Alert.objects.get(channel__kind="email").batch
+    assert box.taken[0][1]["Message-ID"] == f"<{batch}@example.com>"
+
+
+@pytest.mark.any_database
+def test_what_is_never_taken_is_given_up_and_can_be_sent_again(
+    change: Change, caplog: pytest.LogCaptureFixture
+) -> None:
+    send = functools.partial(channels.send, door=door())
+    with (
+        mail_server(Mailbox({"RCPT": ["550 nobody"]})) as box,
+        slack_server(in_turn(page(b"no_service", 404), page(b"ok"))) as (server, row),
+    ):
+        saved(mail(box))
+        saved(row)
+        alerts.enqueue(change, NOW)
+        assert deliver_at(NOW, send) == deliver_at(NOW + timedelta(days=1), send) == 0
+        assert states() == [
+            ("dead", 1, "The mail server takes none of the recipients (ops@example.com: 550)."),
+            ("dead", 1, "The receiver answers 404: no_service."),
+        ]
+        assert alerts.send_again(Alert.objects.all(), NOW) == 2
+        assert deliver_at(NOW, send) == 2
+    assert (len(box.taken), len(server.asked)) == (1, 2)
+    assert "aSecretOfTheTests" not in caplog.text
+
+
+@pytest.mark.any_database
+def test_a_receiver_that_never_answers_well_is_given_up_after_eight_attempts(change: Change) -> None:
+    send = functools.partial(channels.send, door=door())
+    with slack_server(page(b"", 503)) as (server, row):
+        saved(row)
+        alerts.enqueue(change, NOW)
+        for hours in range(0, 60, 7):
+            deliver_at(NOW + timedelta(hours=hours), send)
+    assert len(server.asked) == alerts.MAX_ATTEMPTS == 8
+    assert states() == [("dead", 8, "The receiver answers 503.")]

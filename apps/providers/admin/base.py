@@ -139,7 +139,7 @@ class TextColumns:
     def _formfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if isinstance(db_field, models.JSONField):
             empty = (lambda: None) if db_field.null else db_field.get_default
-            return db_field.formfield(form_class=JSONText, empty=empty)
+            return db_field.formfield(form_class=JSONText, empty=empty, **kwargs)
         if isinstance(db_field, models.TextField):
             kwargs["form_class"] = PlainText
         return super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]
