@@ -12,6 +12,7 @@ from django.conf import settings
 from django.urls import reverse
 
 from apps.monitoring.models import Alert, Change, Severity
+from apps.providers.models import Provider
 
 MAX_ITEMS = 5
 MAX_DIFF_LINES = 15
@@ -79,7 +80,9 @@ class Notice:
 def notice(batch: str, alerts: Sequence[Alert]) -> Notice:
     """The message of these alerts, which belong to one channel; their changes and incidents are loaded."""
     ordered = sorted(alerts, key=lambda one: (-Severity(one.change.severity).rank, one.change.detected_at, one.pk))
-    items = tuple(_item(alert) for alert in ordered[:MAX_ITEMS])
+    shown = ordered[:MAX_ITEMS]
+    names = dict(Provider.objects.filter(slug__in={one.change.provider for one in shown}).values_list("slug", "name"))
+    items = tuple(_item(alert, names) for alert in shown)
     return Notice(
         id=batch,
         subject=_subject(items, len(ordered)),
@@ -101,14 +104,14 @@ def test_notice(now: datetime) -> Notice:
     return Notice(f"test-{now:%Y%m%d%H%M%S%f}", "[VoiceLens] Test", item.severity, (item,), 0, item.link, is_test=True)
 
 
-def _item(alert: Alert) -> Item:
+def _item(alert: Alert, names: Mapping[str, str]) -> Item:
     change = alert.change
     return Item(
         id=change.pk,
         title=_one_line(change.title),
         severity=change.severity,
         provider=change.provider,
-        provider_name=change.provider or "VoiceLens",
+        provider_name=names.get(change.provider, change.provider or "VoiceLens"),
         change_type=change.change_type,
         occasion=alert.occasion,
         description=_cut(change.description.strip(), MAX_DESCRIPTION),
