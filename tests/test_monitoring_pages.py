@@ -16,6 +16,7 @@ from apps.monitoring import feed_tokens, incidents, rules
 from apps.monitoring.admin.words import diff_lines, how_long, percent
 from apps.monitoring.models import Change, Incident, Monitor, SeverityRule, Silence, Span
 from apps.providers.models import MappingVersion, Provider
+from tests.browser import filled
 
 pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 
@@ -408,3 +409,18 @@ def test_times_and_percents_are_cut_and_not_rounded() -> None:
     assert how_long(timedelta(days=3, hours=4, minutes=5)) == "3 d 4 h"
     assert how_long(timedelta(seconds=59)) == "under a minute"
     assert [percent(value) for value in (None, 100, 99.9999, 0)] == ["not watched", "100 %", "99.99 %", "0.00 %"]
+
+
+def test_saving_a_check_leaves_what_a_look_wrote_meanwhile(root: Client, monitor: Monitor) -> None:
+    url = reverse("admin:monitoring_monitor_change", args=[monitor.pk])
+    form = filled(root, url)
+    Monitor.objects.filter(pk=monitor.pk).update(state="down", last_error="meanwhile", memory={"known": 1})
+    # As if the page had been loaded, and its row read, before that look.
+    with pytest.MonkeyPatch.context() as patch:
+        before = Monitor(**{name: value for name, value in vars(monitor).items() if not name.startswith("_")})
+        before._state.adding, before._state.db = False, "default"
+        patch.setattr("apps.monitoring.admin.monitors.MonitorAdmin.get_object", lambda *args, **kwargs: before)
+        assert root.post(url, form | {"down_after": "5"}).status_code == 302
+    monitor.refresh_from_db()
+    assert (monitor.down_after, monitor.origin) == (5, "admin")
+    assert (monitor.state, monitor.last_error, monitor.memory) == ("down", "meanwhile", {"known": 1})

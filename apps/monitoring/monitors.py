@@ -20,9 +20,9 @@ KIND_OF_PAGE = {
     "feed": Kind.FEED,
 }
 # What an admin edits; a difference makes the check that person's own.
-EDITED = (
+SETTINGS = (
     "kind", "url", "enabled", "selector", "ignored_selectors", "ok_statuses", "latency_budget_ms", "timeout_sec",
-    "down_after", "up_after", "schedule_id",
+    "down_after", "up_after", "schedule",
 )  # fmt: skip
 PAGE_GONE = "switched off: its page is no longer among the provider's pages"
 
@@ -64,5 +64,6 @@ def _switch(monitor: Monitor, *, on: bool) -> None:
 
 def is_edited(monitor: Monitor) -> bool:
     """Whether a stored check is about to be saved with other settings."""
-    stored = Monitor.objects.filter(pk=monitor.pk).values(*EDITED).first()
-    return stored is not None and any(getattr(monitor, name) != stored[name] for name in EDITED)
+    stored = Monitor.objects.filter(pk=monitor.pk).first()
+    columns = ["schedule_id" if name == "schedule" else name for name in SETTINGS]
+    return stored is not None and any(getattr(monitor, name) != getattr(stored, name) for name in columns)

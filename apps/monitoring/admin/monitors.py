@@ -19,7 +19,7 @@ from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from apps.history.pages import ModelAdmin
-from apps.monitoring import http_statuses, own_schedules
+from apps.monitoring import http_statuses, monitors, own_schedules
 from apps.monitoring.admin.words import SEVERITY_COLOURS, STATE_COLOURS, ago, how_long, percent
 from apps.monitoring.models import Monitor, State
 from apps.monitoring.runs import check_now
@@ -139,7 +139,12 @@ class MonitorAdmin(TextColumns, ModelAdmin):
         return ((None, {"fields": (("provider", "kind"), "url", "enabled")}), *self.fieldsets[1:])
 
     def save_model(self, request: HttpRequest, obj: Monitor, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
+        if change:
+            # What a look wrote while the form was open stays.
+            obj.origin = Monitor.Origin.ADMIN if monitors.is_edited(obj) else obj.origin
+            obj.save(update_fields=[*monitors.SETTINGS, "origin", "host"])
+        else:
+            obj.save()
         if "every_min" in form.changed_data:
             own_schedules.look_every(obj, form.cleaned_data["every_min"])
 
