@@ -11,10 +11,10 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 
 from apps.ingest import operations
-from apps.ingest.admin.filters import DeletedFilter, ProviderFilter
+from apps.ingest.admin.filters import DeletedFilter
 from apps.ingest.admin.messages import ERASING, MAY_CORRECT, MAY_ERASE, erase
 from apps.ingest.models import CallKey, Message
-from apps.providers.admin.base import LargeTableAdmin, confirmation, cut, found_or_404, granted, utc
+from apps.providers.admin.base import LargeTableAdmin, ProviderFilter, confirmation, cut, found_or_404, granted, utc
 
 
 @admin.register(CallKey)

@@ -13,11 +13,12 @@ from unfold.decorators import action, display
 
 from apps.ingest import operations
 from apps.ingest.admin.evidence import Told, told_by
-from apps.ingest.admin.filters import EventFilter, ProviderFilter
+from apps.ingest.admin.filters import EventFilter
 from apps.ingest.admin.upgrades import shown_upgrades
 from apps.ingest.models import InboundEvent, Message
 from apps.providers.admin.base import (
     LargeTableAdmin,
+    ProviderFilter,
     UtcDayFilter,
     confirmation,
     cut,

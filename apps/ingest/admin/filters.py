@@ -8,18 +8,8 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter
 
 from apps.ingest.models import Message
-from apps.providers.models import MappingVersion, Provider, WebhookSchema
-
-
-class ProviderFilter(DropdownFilter):
-    title = "provider"
-    parameter_name = "provider"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(Provider.objects.values_list("slug", "name"))
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(provider=self.value()) if self.value() else queryset
+from apps.providers.admin.base import ProviderFilter
+from apps.providers.models import MappingVersion, WebhookSchema
 
 
 class MessageProviderFilter(ProviderFilter):

@@ -18,7 +18,17 @@ from apps.history.record import difference, record
 from apps.monitoring.admin.words import SEVERITY_COLOURS, diff_lines
 from apps.monitoring.models import Change
 from apps.monitoring.selectors import waiting_for_review
-from apps.providers.admin.base import CappedPaginator, TextColumns, UtcDayFilter, cut, found_or_404, granted, page, utc
+from apps.providers.admin.base import (
+    CappedPaginator,
+    ProviderFilter,
+    TextColumns,
+    UtcDayFilter,
+    cut,
+    found_or_404,
+    granted,
+    page,
+    utc,
+)
 from apps.providers.models import MappingVersion, Provider
 
 MAY_CHANGE = "monitoring.change_change"
@@ -36,19 +46,6 @@ class ReviewFilter(DropdownFilter):
         if self.value() == "waiting":
             return queryset.filter(waiting_for_review())
         return queryset.exclude(reviewed_at=None) if self.value() == "done" else queryset
-
-
-class ProviderFilter(DropdownFilter):
-    """By the registry's names, so that no filter reads the whole table for its choices."""
-
-    title = "provider"
-    parameter_name = "provider"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(Provider.objects.values_list("slug", "name"))
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(provider=self.value()) if self.value() else queryset
 
 
 class ReviewForm(forms.Form):

@@ -18,10 +18,18 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, U
 from apps.history.pages import ModelAdmin
 from apps.history.record import record
 from apps.monitoring import incidents
-from apps.monitoring.admin.changes import ProviderFilter
 from apps.monitoring.admin.words import SEVERITY_COLOURS, how_long
 from apps.monitoring.models import Incident, Silence
-from apps.providers.admin.base import CappedPaginator, TextColumns, cut, found_or_404, granted, page, utc
+from apps.providers.admin.base import (
+    CappedPaginator,
+    ProviderFilter,
+    TextColumns,
+    cut,
+    found_or_404,
+    granted,
+    page,
+    utc,
+)
 from apps.providers.models import Provider
 
 MAY_CHANGE = "monitoring.change_incident"

@@ -20,11 +20,12 @@ from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import RangeDateFilter
+from unfold.contrib.filters.admin import DropdownFilter, RangeDateFilter
 from unfold.utils import parse_date_str
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from apps.history.pages import ModelAdmin
+from apps.providers.models import Provider
 from apps.providers.templatetags.wording import code_words
 
 LINE_LENGTH = 80
@@ -209,6 +210,19 @@ class UtcDayFilter(RangeDateFilter):
         if last and last < date.max:  # which has no day after it
             queryset = queryset.filter(**{f"{self.parameter_name}__lt": day_start(last + timedelta(days=1))})
         return queryset
+
+
+class ProviderFilter(DropdownFilter):
+    """By the registry's names, so that no filter reads the whole table for its choices."""
+
+    title = "provider"
+    parameter_name = "provider"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(Provider.objects.values_list("slug", "name"))
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(provider=self.value()) if self.value() else queryset
 
 
 def utc(moment: datetime | None) -> str:
