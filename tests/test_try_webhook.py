@@ -17,7 +17,7 @@ from apps.providers.engine.signatures import HmacScheme, sign
 from apps.providers.models import AuthConfig, Secret
 from tests.calls import ANALYZED, ARRIVAL, CALL_ID, ENDED, SECRET, STARTED, TRANSFER, as_body, sample, signed
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 ROOT = Path(__file__).resolve().parent.parent
 
 

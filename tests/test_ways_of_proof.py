@@ -30,7 +30,7 @@ from tests.calls import ENDED, SECRET, sample, signed
 from tests.test_admin import filled, problems, text_of
 from voicelens.settings import _networks
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 TOKEN, OLDER = "oY3Zr5mF9kq-the_token_in_the_url_of_the_tests", "an-older-token-of-the-tests"
 ADDRESS = "/webhook/retell/default"
 BODY = json.dumps(sample(ENDED)).encode()

@@ -9,7 +9,7 @@ from apps.monitoring.impact import Named, affected
 from apps.providers.models import MappingVersion
 from apps.providers.sync import sync_catalog
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 
 
 @pytest.fixture(autouse=True)
