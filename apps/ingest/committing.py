@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -188,9 +188,8 @@ class _Writer:
 
     def note_refusal(self, place: Place, counted: Refused) -> None:
         with self._refusals_lock:
-            first = not self._refusals
             _add(self._refusals, place, counted)
-        if first:
+        if self._queue.empty():
             self._queue.put(_Ticket())  # nobody waits for it; it wakes the thread
 
     def finish(self) -> None:
@@ -228,22 +227,32 @@ class _Writer:
         with self._refusals_lock:
             refusals, self._refusals = self._refusals, {}
         try:
-            _with_a_working_connection(lambda: self._write(tickets, refusals))
+            _with_a_working_connection(partial(self._write, tickets, refusals))
         except (OperationalError, InterfaceError):
             self._keep_for_later(refusals)
             raise
         except Exception:
             log.exception("%d deliveries could not be stored together; trying them one by one", len(tickets))
             self._one_by_one(tickets)
-            _with_a_working_connection(lambda: self._write([], refusals))
+            self._count_one_by_one(refusals)
 
     def _one_by_one(self, tickets: Sequence[_Ticket]) -> None:
         """What the database does not take fails alone."""
         for ticket in tickets:
             try:
-                _with_a_working_connection(lambda ticket=ticket: self._write([ticket], {}))  # type: ignore[misc]
+                _with_a_working_connection(partial(self._write, [ticket], {}))
             except Exception as error:  # noqa: BLE001 - told to the one who waits for it
                 ticket.error = error
+
+    def _count_one_by_one(self, refusals: dict[Place, Refused]) -> None:
+        """The same of refusals, for which nobody waits."""
+        for place, counted in refusals.items():
+            try:
+                _with_a_working_connection(partial(self._write, [], {place: counted}))
+            except (OperationalError, InterfaceError):
+                self._keep_for_later({place: counted})
+            except Exception:
+                log.exception("refusals could not be counted; perhaps their endpoint has been deleted")
 
     def _write(self, tickets: Sequence[_Ticket], refusals: dict[Place, Refused]) -> None:
         waiting = [(ticket, ticket.delivery) for ticket in tickets if ticket.delivery is not None]
