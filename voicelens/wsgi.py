@@ -50,6 +50,6 @@ from voicelens.collector import calm_collector  # noqa: E402
 from voicelens.startup import require_field_keys  # noqa: E402
 
 require_field_keys()
-application = with_content_length(with_lane(django_application, tracing.HEADER), _limit_of)
+application = with_content_length(with_lane(django_application, tracing.HEADER, tracing.current_trace_id), _limit_of)
 committing.start()
 calm_collector()
