@@ -152,8 +152,8 @@ def id_of(body: bytes) -> uuid.UUID:
 
 
 def refused(status: str, code: str, message: str, **more: str) -> tuple[str, list[tuple[str, str]], bytes]:
-    told = f'{{"code":"{code}","message":"{message}","implementation":"{IMPLEMENTATION}","context":{{"trace_id":"TRACE"}}}}'
-    return answer_of(status, told.encode(), **more)
+    told = f'"code":"{code}","message":"{message}","implementation":"{IMPLEMENTATION}","context":{{"trace_id":"TRACE"}}'
+    return answer_of(status, b"{%s}" % told.encode(), **more)
 
 
 STORED, DUPLICATE = stored(), stored(duplicate="true")
