@@ -509,6 +509,14 @@ def test_what_the_lane_does_not_know_is_django_s(environ: Callable[[], Environ])
     assert asked == [told]
 
 
+def test_the_lane_does_not_mind_the_host(
+    catalogue: None, wsgi: ModuleType, in_the_test_s_transaction: None, settings: Any
+) -> None:
+    """No proof relies on it; the admin's pages do."""
+    settings.ALLOWED_HOSTS = ["voice.example.com"]
+    check(through(wsgi.application, post(HTTP_HOST="another.example.com")), STORED)
+
+
 def test_no_webhook_of_the_lane_asks_django(catalogue: None, in_the_test_s_transaction: None) -> None:
     def django(environ: Environ, start_response: Any) -> list[bytes]:
         raise AssertionError("the lane was to answer")
