@@ -1,4 +1,4 @@
-"""The WSGI application: webhooks by their lane, all else by Django, and the length of a chunked body made known before."""
+"""The WSGI application: webhooks by their lane, all else by Django; before both the length of a chunked body is told."""
 
 import os
 from collections.abc import Callable, Iterable

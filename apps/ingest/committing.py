@@ -1,8 +1,8 @@
 """Puts proved deliveries into the inbox, each committed when its caller is told so.
 
-By itself each is an INSERT of its own. A web process calls `start`: then the requests that wait share one INSERT and one
-commit, which a single thread with a connection of its own makes; the commit in hand is the window in which the next
-ones gather. Counts of refusals ride along, and nobody waits for them.
+By itself each is an INSERT of its own. A web process calls `start`: then the requests that wait share one INSERT and
+one commit, which a single thread with a connection of its own makes; the commit in hand is the window in which the
+next ones gather. Counts of refusals ride along, and nobody waits for them.
 """
 
 import logging
@@ -17,7 +17,6 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 import orjson
-from django.db import Error as AnyDatabaseError
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
 
@@ -330,7 +329,7 @@ def _preparations(vendor: str) -> list[tuple[str, Callable[[Any], Any]]]:
 
     by_kind: dict[str, Callable[[Any], Any]] = {
         # Django's own ways, less its looks at what kind of value it was given.
-        "BinaryField": connection.Database.Binary,
+        "BinaryField": connection.Database.Binary,  # type: ignore[attr-defined]
         "DateTimeField": connection.ops.adapt_datetimefield_value,
         "JSONField": lambda value: orjson.dumps(value).decode(),
         "UUIDField": (lambda value: value) if vendor == "postgresql" else (lambda value: value.hex),
