@@ -1,4 +1,4 @@
-"""The WSGI application: webhooks by their lane, all else by Django; before both the length of a chunked body is told."""
+"""The WSGI application: webhooks by their lane, all else by Django; before both, a chunked body is given its length."""
 
 import os
 from collections.abc import Callable, Iterable
