@@ -87,7 +87,7 @@ CSRF_TRUSTED_ORIGINS = env.list(
 )
 # Proxies whose X-Forwarded-For is believed, as addresses or CIDR networks.
 TRUSTED_PROXIES = _networks("TRUSTED_PROXIES")
-# Addresses that may post webhooks at all; empty: every address. Endpoints can narrow it further.
+# Addresses that may post webhooks at all; empty: every address. Providers and endpoints can narrow it further.
 ALLOWED_WEBHOOK_IPS = _networks("ALLOWED_WEBHOOK_IPS")
 # Set only behind a proxy that sets X-Forwarded-Proto itself: then requests count as HTTPS.
 SECURE_PROXY_SSL_HEADER = (
@@ -116,6 +116,14 @@ DATA_RETENTION_POLICY = env.str("DATA_RETENTION_POLICY", default=f"standard_{RAW
 INGEST_BATCH_SIZE = env.int("INGEST_BATCH_SIZE", default=200)
 INGEST_MAX_ATTEMPTS = env.int("INGEST_MAX_ATTEMPTS", default=5)
 INGEST_LEASE_SEC = env.int("INGEST_LEASE_SEC", default=60)
+
+# --- Limits: a minute, and at once after a pause; shared by all processes through Redis. 0 a minute: no limit ---
+# Authentic deliveries of a provider that has no limit of its own. No ordinary load comes near it.
+WEBHOOKS_PER_MIN = env.int("WEBHOOKS_PER_MIN", default=60_000)
+WEBHOOKS_BURST = env.int("WEBHOOKS_BURST", default=20_000)
+# Deliveries of one address that are refused; above it the address is answered 429, unless it ever proved itself.
+REFUSED_PER_MIN = env.int("REFUSED_PER_MIN", default=120)
+REFUSED_BURST = env.int("REFUSED_BURST", default=1000)
 
 # --- Monitoring ---------------------------------------------------------------------------------------------
 # Off: no page is looked at and no alert sent; what is stored stays.

@@ -30,6 +30,7 @@ WORDS = {
     401: "the request could not be authenticated",
     404: "no such provider or endpoint",
     405: "webhooks are sent by POST",
+    429: "too many requests; send it again later",
     413: "the body is larger than this endpoint accepts",
     400: "the body could not be read to its end",
     503: "the delivery could not be stored; send it again",
@@ -58,9 +59,9 @@ def nowhere(request: HttpRequest, rest: str = "") -> HttpResponse:
 
 def receive(request: HttpRequest, provider_slug: str, endpoint_slug: str) -> HttpResponse:
     """The steps of a delivery; errors of the database and of the files' storage pass through."""
-    endpoint = find_endpoint(provider_slug, endpoint_slug)
+    endpoint = find_endpoint(provider_slug, endpoint_slug, address_of(request))
     if isinstance(endpoint, Refused):
-        return refusal(request, endpoint.status)
+        return _refused(request, endpoint)
     body = _read(request, endpoint.provider.body_limit_bytes)
     if body is None:
         return refusal(request, 413)
@@ -75,7 +76,7 @@ def receive(request: HttpRequest, provider_slug: str, endpoint_slug: str) -> Htt
         url=Hidden(settings.PUBLIC_BASE_URL + path_as_called(request)),
         url_token=url_token_of(request),
     )
-    return refusal(request, outcome.status) if isinstance(outcome, Refused) else _accepted(request, outcome)
+    return _refused(request, outcome) if isinstance(outcome, Refused) else _accepted(request, outcome)
 
 
 def _read(request: HttpRequest, limit_bytes: int) -> bytes | None:
@@ -110,6 +111,11 @@ def _accepted(request: HttpRequest, outcome: Accepted) -> HttpResponse:
     # A request that waits for a decision gets the neutral answer and nothing else in its body.
     answer = told if outcome.answer is None else outcome.answer
     return JsonResponse(answer, headers={DELIVERY_HEADER: str(outcome.delivery_id)})
+
+
+def _refused(request: HttpRequest, outcome: Refused) -> HttpResponse:
+    wait_sec = outcome.retry_after_sec
+    return refusal(request, outcome.status, None if wait_sec is None else {"Retry-After": str(wait_sec)})
 
 
 def refusal(request: HttpRequest, status: int, headers: dict[str, str] | None = None) -> HttpResponse:
