@@ -146,6 +146,36 @@ def _args(limit: Limit) -> list[float]:
     return [limit.per_sec, limit.burst, limit.block]
 
 
+class ShutOut:
+    """Who is not answered for a while, by name."""
+
+    # Who is shut out again so soon after the last time is no news.
+    QUIET_SEC = 600.0
+
+    def __init__(self) -> None:
+        self._spans: dict[str, tuple[float, float]] = {}
+
+    def shut(self, name: str, at: float, wait_sec: float) -> bool:
+        """Shut it out for so long; whether that is news."""
+        _, before = remembered(self._spans, name, lambda: (0.0, -self.QUIET_SEC))
+        self._spans[name] = (at, at + wait_sec)
+        return abs(at - before) >= self.QUIET_SEC
+
+    def wait_sec(self, name: str, at: float) -> float | None:
+        """For how long it is still shut out; None: it is not. A clock that went back opens it."""
+        since, until = self._spans.get(name, (0.0, 0.0))
+        return until - at if since <= at < until else None
+
+    def open(self, name: str) -> None:
+        self._spans.pop(name, None)
+
+    def clear(self) -> None:
+        self._spans.clear()
+
+    def __bool__(self) -> bool:
+        return bool(self._spans)
+
+
 # --- Redis, which may be away -----------------------------------------------------------------------------------------
 
 

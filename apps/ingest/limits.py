@@ -12,7 +12,7 @@ from math import ceil
 from django.conf import settings
 
 from apps.ingest import buckets
-from apps.ingest.buckets import Limit
+from apps.ingest.buckets import Limit, ShutOut
 from apps.providers.engine.addresses import sender
 from apps.providers.registry import EndpointRuntime
 
@@ -22,12 +22,10 @@ log = logging.getLogger(__name__)
 PROVED_SEC = 7 * 24 * 3600
 # Other processes hear of it at most so often.
 TELL_EVERY_SEC = 600.0
-# Who is shut out again so soon after the last time is not told of again in the log.
-QUIET_SEC = 600.0
 
-# By sender: when something authentic came, as last told to Redis; and since when and until when it is shut out.
+# By sender: when something authentic came, as last told to Redis.
 _proved: dict[str, float] = {}
-_shut: dict[str, tuple[float, float]] = {}
+_strangers = ShutOut()
 
 
 def throttled(endpoint: EndpointRuntime, address: str, now: datetime) -> int | None:
@@ -46,11 +44,9 @@ def throttled(endpoint: EndpointRuntime, address: str, now: datetime) -> int | N
 
 def shut_out(address: str, now: datetime) -> int | None:
     """Whether an address was refused too often: None, or in how many whole seconds to come again."""
-    if not _shut or not address:
+    if not _strangers or not address:
         return None
-    since, until = _shut.get(sender(address), (0.0, 0.0))
-    at = now.timestamp()
-    return _whole(until - at) if since <= at < until else None
+    return _whole(_strangers.wait_sec(sender(address), now.timestamp()))
 
 
 def note_refused(address: str, now: datetime) -> None:
@@ -62,16 +58,14 @@ def note_refused(address: str, now: datetime) -> None:
     wait_sec = buckets.take(f"refused:{name}", Limit(settings.REFUSED_PER_MIN, settings.REFUSED_BURST), at)
     if wait_sec is None or _has_proved(name, at):
         return
-    _, before = buckets.remembered(_shut, name, lambda: (0.0, -QUIET_SEC))
-    if abs(at - before) >= QUIET_SEC:
+    if _strangers.shut(name, at, wait_sec):
         log.warning("%s was refused too often: what comes from there is answered 429 for now", name)
-    _shut[name] = (at, at + wait_sec)
 
 
 def forget() -> None:
     """Drop what this process knows, as a new process would begin."""
     _proved.clear()
-    _shut.clear()
+    _strangers.clear()
     buckets.forget()
 
 
@@ -81,7 +75,7 @@ def _note_proved(name: str, at: float) -> None:
         return
     buckets.remembered(_proved, name, lambda: at)
     _proved[name] = at
-    _shut.pop(name, None)
+    _strangers.open(name)
     buckets.shared.call(lambda redis: redis.set(f"{buckets.PREFIX}proved:{name}", 1, ex=PROVED_SEC), at)
 
 
