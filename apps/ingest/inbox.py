@@ -226,7 +226,10 @@ def _insert_sql(vendor: str) -> str:
 
 
 def _insert_once(row: InboundEvent) -> bool:
-    """One committed INSERT and its count; False when the delivery was there already. The constraint decides, not a look before."""
+    """One committed INSERT and its count; False when the delivery was there already.
+
+    The constraint decides, not a look before.
+    """
     with writing(), transaction.atomic():
         return _insert(row)
 
