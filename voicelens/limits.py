@@ -81,9 +81,8 @@ class LimitedLogin(ModelBackend):
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
     ) -> User | None:
         """Raises Throttled for the API and ValidationError for a form, while an address guesses at a user."""
-        limited = request is not None and username and settings.LOGIN_FAILURES_PER_MIN
-        if not limited:
-            return super().authenticate(request, username, password, **kwargs)  # type: ignore[return-value]
+        if request is None or not username or not settings.LOGIN_FAILURES_PER_MIN:
+            return super().authenticate(request, username, password, **kwargs)
         name, at = _guess(request, username), time.time()
         wait_sec = _guessers.wait_sec(name, at)
         if wait_sec is not None:
@@ -91,7 +90,7 @@ class LimitedLogin(ModelBackend):
         user = super().authenticate(request, username, password, **kwargs)
         if user is None:
             _note_wrong(name, at, address_of(request))
-        return user  # type: ignore[return-value]
+        return user
 
 
 def _guess(request: Any, username: str | None) -> str:

@@ -18,7 +18,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from apps.ingest import bell, files, limits, refused
+from apps.ingest import bell, files, limits, refused, tally
 from apps.ingest.ids import derived_id
 from apps.ingest.models import InboundEvent, Refusal
 from apps.ingest.notices import note_decision_request
@@ -244,15 +244,18 @@ def _insert_sql(vendor: str) -> str:
 
 
 def _insert_once(row: InboundEvent) -> bool:
-    """One committed INSERT; False when the delivery was there already. The constraint decides, not a look before."""
-    with writing():
+    """One committed INSERT and its count; False when the delivery was there already.
+
+    The constraint decides, not a look before.
+    """
+    with writing(), transaction.atomic():
         return _insert(row)
 
 
 def _insert_with_file(row: InboundEvent, file: EmbeddedFile) -> bool:
     """As `_insert_once`, with the file on the disk before the row is committed."""
     if InboundEvent.objects.filter(delivery_id=row.delivery_id).exists():
-        return False  # a repetition, perhaps of a call erased since: nothing of it is written again
+        return _insert_once(row)  # a repetition, perhaps of a call erased since: nothing of it is written again
     files.write(file)  # outside the transaction: it takes long
     with writing(), transaction.atomic():
         row.file = files.hold(file)
@@ -264,4 +267,6 @@ def _insert(row: InboundEvent) -> bool:
     values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]
     with connection.cursor() as cursor:
         cursor.execute(_insert_sql(connection.vendor), values)
-        return bool(cursor.rowcount == 1)
+        created = cursor.rowcount == 1
+        tally.add(cursor, [(row, created)])
+    return created

@@ -191,6 +191,13 @@ class Message(models.Model):
             models.Index(fields=["-start_time", "-id"], name="message_newest"),
             models.Index(fields=["provider", "-start_time", "-id"], name="message_newest_provider"),
             models.Index(fields=["updated_at"], name="message_updated"),
+            # Few of many: what has come to its last stage is in neither.
+            models.Index(
+                fields=["provider", "start_time"], condition=models.Q(stage="in_progress"), name="message_not_ended"
+            ),
+            models.Index(
+                fields=["provider", "start_time"], condition=models.Q(stage="ended"), name="message_not_analysed"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -273,6 +280,25 @@ class Refusal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.endpoint_id} {self.reason} {self.count}"
+
+
+class Tally(models.Model):
+    """How many deliveries an endpoint accepted, and how many it had already, in an hour (UTC), counted as they are
+    stored. The ledger holds it against the rows: an independent count, since nobody counts rows to write it.
+
+    The shard keeps processes from waiting for one another's row; see tally.py.
+    """
+
+    pk = models.CompositePrimaryKey("hour", "endpoint_id", "shard")
+    hour = models.DateTimeField()
+    # The key begins with the hour, by which it is read.
+    endpoint = models.ForeignKey(Endpoint, models.CASCADE, related_name="tallies", db_index=False)
+    shard = models.PositiveSmallIntegerField()
+    accepted = models.PositiveBigIntegerField(default=0, help_text="New deliveries.")
+    repeated = models.PositiveBigIntegerField(default=0, help_text="Deliveries that had been stored before.")
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_id} {self.hour:%Y-%m-%d %H} {self.accepted}+{self.repeated}"
 
 
 class DecisionRequest(models.Model):
