@@ -223,10 +223,9 @@ def _volume(provider: Provider, condition: TrafficCondition, now: datetime) -> R
     usual = median(_counted(endpoints, since - week, until - week) for week in weeks)
     text += f"; in the same hours of the last {len(weeks)} weeks at least {usual:g} did (the median)."
     verdict = judge_low(count, usual, min_sample=condition.min_sample, factor=condition.factor)
-    # Told once: while nothing comes at all, a low volume neither begins nor ends.
-    return Reading(
-        Verdict.BETWEEN if verdict is Verdict.RAISED and not count else verdict, text, data | {"usual": usual}
-    )
+    if verdict is Verdict.RAISED and not count:
+        verdict = Verdict.BETWEEN  # while nothing comes at all, a low volume neither begins nor ends
+    return Reading(verdict, text, data | {"usual": usual})
 
 
 def _counted(endpoints: Sequence[int], since: datetime, until: datetime) -> int:

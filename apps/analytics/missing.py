@@ -48,7 +48,7 @@ def _missing(
         return Reading(Verdict.CALM, f"The event table knows nothing that tells of {what}.", {"count": 0})
     until = now - timedelta(minutes=condition.window_min)
     calls = _calls(provider, until - DAY, until).filter(stage=lacking, ended_at__lte=until)
-    usual = _usual(provider, until, lacking)
+    usual = _usual(provider, until, lacking, and_today=known_only)
     if known_only:
         calls = calls.filter(account__in=[account for account, gets in usual.items() if gets])
     else:
@@ -96,13 +96,13 @@ def _calls(provider: Provider, since: datetime, until: datetime) -> QuerySet[Mes
     return rows.annotate(ended_at=Coalesce("end_time", "start_time"))
 
 
-def _usual(provider: Provider, until: datetime, lacking: Stage) -> dict[str, bool]:
-    """By account whether at least half of its calls get beyond that stage, as the days before the last one show; the
-    last day counts where they show too little. Accounts with too few calls are left out."""
+def _usual(provider: Provider, until: datetime, lacking: Stage, *, and_today: bool) -> dict[str, bool]:
+    """By account whether at least half of its calls get beyond that stage, as the days before the last one show;
+    `and_today`: the last one too where they show too little. Accounts with too few calls are left out."""
     seen: dict[str, Counter[bool]] = {}
     for day in range(1, USUAL_DAYS + 1):
         _sample(seen, provider, until - day * DAY, lacking)
-    if any(counts.total() < LEAST_SAMPLE for counts in seen.values()) or not seen:
+    if and_today and all(counts.total() < LEAST_SAMPLE for counts in seen.values()):
         _sample(seen, provider, until, lacking)
     known = {account: counts for account, counts in seen.items() if counts.total() >= LEAST_SAMPLE}
     return {account: counts[True] >= counts[False] for account, counts in known.items()}

@@ -99,15 +99,15 @@ class TrafficCondition(models.Model):
         "window (min)",
         default=60,
         validators=[MinValueValidator(5), MaxValueValidator(24 * 60)],
-        help_text="The last so many minutes are compared with the usual. Silence: so long nothing is told. Calls without "
-        "an end or their analysis: so long it is waited for.",
+        help_text="The last so many minutes are compared with the usual. Silence: so long nothing is told. "
+        "Calls without an end or their analysis: so long it is waited for.",
     )
     min_sample = models.PositiveIntegerField(
         "least sample",
         default=20,
         validators=[MinValueValidator(1)],
-        help_text="Fewer calls or deliveries in the window tell nothing. Silence, volume: so many would be usual by now. "
-        "Calls without an end or their analysis: so many are told.",
+        help_text="Fewer calls or deliveries in the window tell nothing. Silence, volume: so many would be usual by "
+        "now. Calls without an end or their analysis: so many are told.",
     )
     factor = models.FloatField(
         default=2,
