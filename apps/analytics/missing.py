@@ -89,7 +89,7 @@ def _is_told(provider: Provider, lacking: Stage) -> bool:
     return runtime is not None and any(event.proves in later for event in runtime.mapping.spec.events)
 
 
-def _calls(provider: Provider, since: datetime, until: datetime) -> QuerySet[Message]:
+def _calls(provider: Provider, since: datetime, until: datetime) -> QuerySet[Any]:
     """Calls that began in that time, with the time of their end as far as it is known."""
     rows = Message.objects.filter(provider=provider.slug, environment=Environment.LIVE)
     rows = rows.filter(start_time__gt=since, start_time__lte=until)
