@@ -115,7 +115,7 @@ def test_an_ordinary_load_is_never_throttled(endpoint):
 def test_an_address_that_is_refused_too_often_is_shut_out_before_any_work(settings, catalogue, stranger, monkeypatch):
     settings.REFUSED_PER_MIN, settings.REFUSED_BURST = 1, 3
     assert refuse(stranger, 6) == [401] * 4 + [429] * 2
-    monkeypatch.setattr("apps.ingest.views._read", lambda *args: 1 / 0)
+    monkeypatch.setattr("apps.ingest.door._read", lambda *args: 1 / 0)
     answer = stranger.post("/webhook/retell", {}, "application/json")
     assert (answer.status_code, answer.json()["code"]) == (429, "HTTP_429")
     assert 1 <= int(answer.headers["Retry-After"]) <= 60
