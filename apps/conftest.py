@@ -3,6 +3,7 @@
 from tests.conftest import (  # noqa: F401 - pytest finds fixtures by their names
     _exact_numbers,
     _no_network,
+    _own_limits,
     arrive,
     catalogue,
     deliver,

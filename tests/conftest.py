@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.apps import apps as django_apps
@@ -18,7 +19,7 @@ from django.test import Client
 
 from apps.analytics import rollups
 from apps.history.models import Change
-from apps.ingest import bell, inbox, tasks
+from apps.ingest import bell, buckets, inbox, limits, tasks
 from apps.ingest.models import Message
 from apps.ingest.signals import messages_written
 from apps.providers import registry
@@ -77,6 +78,13 @@ def _forget_registry() -> None:
     registry.forget()
     registry.mapping_of_version.cache_clear()
     registry._holder.noted.clear()
+
+
+@pytest.fixture(autouse=True)
+def _own_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test uses up of a limit is not missing in another."""
+    limits.forget()
+    monkeypatch.setattr(buckets, "PREFIX", f"test:{uuid4().hex}:")
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,6 @@ from apps.ingest.models import Artifact, InboundEvent, Message
 from apps.ingest.operations import correct
 from apps.ingest.tasks import drain
 from apps.providers import catalog, publishing, registry
-from apps.providers.engine.addresses import parse_networks
 from apps.providers.engine.signatures import sign
 from apps.providers.models import AuthConfig, Endpoint, Provider, Secret
 from apps.providers.sync import sync_catalog
@@ -54,11 +53,6 @@ def user():
     reader = get_user_model().objects.create_user("reader")
     reader.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
     return reader
-
-
-@pytest.fixture(autouse=True)
-def _no_token_asked_for_yet():
-    cache.delete("throttle_token_127.0.0.1")
 
 
 @pytest.fixture
@@ -182,54 +176,6 @@ def test_an_old_token_keeps_nobody_from_a_new_one(stranger, user_with_password):
 def test_a_token_is_refused_with_the_reason(stranger, user_with_password, body, code, field_path):
     told = assert_error(post(stranger, "/api/token", body), 400, code, field_path)
     assert "wrong" not in json.dumps(told)
-
-
-@pytest.fixture
-def three_a_minute(settings, monkeypatch):
-    """Turn the limiter's clock by calling it with the seconds to go on."""
-    settings.TOKEN_REQUESTS_PER_MIN = 3
-    clock = [1_770_000_000.0]
-    monkeypatch.setattr(front.TokenThrottle, "timer", lambda self: clock[0])
-
-    def go_on(seconds):
-        clock[0] += seconds
-
-    return go_on
-
-
-def test_passwords_are_not_tried_without_end(stranger, user_with_password, three_a_minute):
-    wrong = {"username": "reader", "password": "wrong"}
-    for _ in range(3):
-        assert post(stranger, "/api/token", wrong).status_code == 400
-        three_a_minute(10)
-    right = {"username": "reader", "password": PASSWORD}
-    answer = post(stranger, "/api/token", right)
-    assert_error(answer, 429, "HTTP_429")
-    assert answer.headers["Retry-After"] == "30"
-    three_a_minute(30)
-    assert post(stranger, "/api/token", right).status_code == 200
-
-
-def test_each_address_has_its_own_tries_and_invents_none(stranger, three_a_minute, settings):
-    def asked(forwarded):
-        return stranger.post("/api/token", "{}", JSON, headers={"x-forwarded-for": forwarded}).status_code
-
-    try:
-        assert [asked(f"192.0.2.{number}") for number in range(4)] == [400, 400, 400, 429]
-        settings.TRUSTED_PROXIES = parse_networks(["127.0.0.1"])
-        assert [asked("192.0.2.77") for _ in range(4)] == [400, 400, 400, 429]
-        assert asked("192.0.2.78") == 400
-    finally:
-        cache.delete_many(["throttle_token_192.0.2.77", "throttle_token_192.0.2.78"])
-
-
-def test_a_token_is_given_while_the_cache_is_away(stranger, user_with_password, monkeypatch, caplog):
-    def away(*args):
-        raise RedisConnectionError
-
-    monkeypatch.setattr(front.TokenThrottle.cache, "get", away)
-    assert post(stranger, "/api/token", {"username": "reader", "password": PASSWORD}).status_code == 200
-    assert "requests for tokens are not limited, the cache is away: ConnectionError" in caplog.text
 
 
 def test_a_session_posts_only_with_its_csrf_token(user):

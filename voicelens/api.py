@@ -1,34 +1,30 @@
 """The API's addresses, its login and its error answers; the resources themselves are in the apps' `api.py`."""
 
-import logging
 from collections.abc import Iterator
 from typing import Any
 
-from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from django.urls import Resolver404, URLPattern, URLResolver, include, path, re_path, resolve
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
-from redis.exceptions import RedisError
 from rest_framework import serializers
 from rest_framework.authtoken.serializers import AuthTokenSerializer
 from rest_framework.authtoken.views import ObtainAuthToken
-from rest_framework.exceptions import AuthenticationFailed, ErrorDetail, NotAuthenticated
+from rest_framework.exceptions import AuthenticationFailed, ErrorDetail, NotAuthenticated, Throttled
 from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.settings import api_settings
-from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 from rest_framework.views import exception_handler as default_exception_handler
 
 from apps.analytics.api import DailyNumbers, Standing
 from apps.ingest import api as ingest
 from apps.ingest import trial_api, vcp_api
-from apps.ingest.views import address_of, trace_id_of
+from apps.ingest.views import trace_id_of
 from apps.monitoring import api as monitoring
 from apps.providers.api import ProviderDetail, ProviderList
 from apps.providers.matrix import ComparisonMatrix
@@ -36,8 +32,7 @@ from apps.providers.wire import JSONBody, MessageRefused, error_answers
 from vcp.errors import FIELD_TYPE_MISMATCH, REQUIRED_FIELD_MISSING, ErrorObject
 from vcp.findings import jsonpath
 from vcp.scalars import Path
-
-log = logging.getLogger(__name__)
+from voicelens.limits import TokenThrottle, count_stranger
 
 NOTHING_HERE = "there is nothing at this address"
 
@@ -56,6 +51,11 @@ _CODES = {
 
 def exception_handler(exception: Exception, context: dict[str, Any]) -> Response | None:
     """Every error of the API as the error object of the protocol, with all findings where there are several."""
+    if isinstance(exception, NotAuthenticated | AuthenticationFailed):
+        # The throttles of a view come after its login.
+        wait_sec = count_stranger(context["request"])
+        if wait_sec is not None:
+            exception = Throttled(wait=wait_sec)
     if isinstance(exception, NotAuthenticated | AuthenticationFailed):
         # DRF says 403 when sessions come first among the logins; there is a login that would help, so it is 401.
         exception.status_code = 401
@@ -136,25 +136,6 @@ def any_other_address(request: HttpRequest, rest: str) -> HttpResponseBase:
 
 class TokenResponse(serializers.Serializer[Any]):
     token = serializers.CharField(help_text="Send it as the header `Authorization: Token <token>`.")
-
-
-class TokenThrottle(SimpleRateThrottle):
-    """So often an address may ask for a token. Counted in the cache; without it nobody is kept from a login."""
-
-    scope = "token"
-
-    def get_rate(self) -> str:
-        return f"{settings.TOKEN_REQUESTS_PER_MIN}/min"
-
-    def get_cache_key(self, request: Request, view: APIView) -> str:
-        return self.cache_format % {"scope": self.scope, "ident": address_of(request)}
-
-    def allow_request(self, request: Request, view: APIView) -> bool:
-        try:
-            return super().allow_request(request, view)
-        except RedisError as error:
-            log.warning("requests for tokens are not limited, the cache is away: %s", type(error).__name__)
-            return True
 
 
 class ObtainToken(ObtainAuthToken):

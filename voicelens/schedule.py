@@ -56,7 +56,8 @@ JOBS = (
     Job(
         "Watch the traffic",
         "analytics.watch_traffic",
-        "Compares failed calls, refusals, silence, lateness and mapping errors of each provider with the usual.",
+        "Compares failed calls, refusals, volume, lateness and mapping errors of each provider with the usual, and "
+        "looks for calls whose end or analysis never came.",
         every_sec=300,
     ),
     Job(

@@ -87,7 +87,7 @@ CSRF_TRUSTED_ORIGINS = env.list(
 )
 # Proxies whose X-Forwarded-For is believed, as addresses or CIDR networks.
 TRUSTED_PROXIES = _networks("TRUSTED_PROXIES")
-# Addresses that may post webhooks at all; empty: every address. Endpoints can narrow it further.
+# Addresses that may post webhooks at all; empty: every address. Providers and endpoints can narrow it further.
 ALLOWED_WEBHOOK_IPS = _networks("ALLOWED_WEBHOOK_IPS")
 # Set only behind a proxy that sets X-Forwarded-Proto itself: then requests count as HTTPS.
 SECURE_PROXY_SSL_HEADER = (
@@ -116,6 +116,17 @@ DATA_RETENTION_POLICY = env.str("DATA_RETENTION_POLICY", default=f"standard_{RAW
 INGEST_BATCH_SIZE = env.int("INGEST_BATCH_SIZE", default=200)
 INGEST_MAX_ATTEMPTS = env.int("INGEST_MAX_ATTEMPTS", default=5)
 INGEST_LEASE_SEC = env.int("INGEST_LEASE_SEC", default=60)
+
+# --- Limits: a minute, and at once after a pause; shared by all processes through Redis. 0 a minute: no limit ---
+# Authentic deliveries of a provider that has no limit of its own. No ordinary load comes near it.
+WEBHOOKS_PER_MIN = env.int("WEBHOOKS_PER_MIN", default=60_000)
+WEBHOOKS_BURST = env.int("WEBHOOKS_BURST", default=20_000)
+# Deliveries of one address that are refused; above it the address is answered 429, unless it ever proved itself.
+REFUSED_PER_MIN = env.int("REFUSED_PER_MIN", default=120)
+REFUSED_BURST = env.int("REFUSED_BURST", default=1000)
+# Requests of one user to the API; of one address where nobody is logged in.
+API_REQUESTS_PER_MIN = env.int("API_REQUESTS_PER_MIN", default=1200)
+API_REQUESTS_BURST = env.int("API_REQUESTS_BURST", default=400)
 
 # --- Monitoring ---------------------------------------------------------------------------------------------
 # Off: no page is looked at and no alert sent; what is stored stays.
@@ -149,6 +160,10 @@ EMAIL_PASSWORD = env.str("EMAIL_PASSWORD", default="")
 # --- Login ----------------------------------------------------------------------------------------------------
 # How often an address may ask /api/token, with right or wrong passwords; 0: no token is given for a password.
 TOKEN_REQUESTS_PER_MIN = env.int("TOKEN_REQUESTS_PER_MIN", default=20)
+# Wrong passwords for one user from one address: so many at once, then so many a minute; 0 a minute: no limit.
+LOGIN_FAILURES_PER_MIN = env.int("LOGIN_FAILURES_PER_MIN", default=2)
+LOGIN_FAILURES_BURST = env.int("LOGIN_FAILURES_BURST", default=10)
+AUTHENTICATION_BACKENDS = ["voicelens.limits.LimitedLogin"]
 
 # --- Applications -------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -300,6 +315,7 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.TokenAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["apps.providers.access.HoldsRight"],
+    "DEFAULT_THROTTLE_CLASSES": ["voicelens.limits.ApiThrottle"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "EXCEPTION_HANDLER": "voicelens.api.exception_handler",

@@ -6,20 +6,20 @@ is known by `traffic`.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
 from statistics import median
 from typing import Any
 
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, Min, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
+from apps.analytics import missing
 from apps.analytics.models import DailyProviderStats, TrafficCondition
-from apps.analytics.usual import Share, Verdict, judge, quantile
+from apps.analytics.usual import Reading, Share, Verdict, judge, judge_low, quantile
 from apps.ingest import notices
-from apps.ingest.models import InboundEvent, Message, Refusal
+from apps.ingest.models import InboundEvent, Message, Refusal, Tally
 from apps.providers.models import Endpoint, Environment, Provider
 
 Metric = TrafficCondition.Metric
@@ -28,7 +28,8 @@ HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(weeks=1)
 USUAL_DAYS = 14
 # A call that ended now may have begun so long ago.
 LONGEST_CALL = timedelta(hours=6)
-# Silence: the same hours of so many weeks, of which so many must be known; a longer silence counts as one of a week.
+# Silence and volume: the same hours of so many weeks, of which so many must be known; a longer silence counts as one of
+# a week.
 WEEKS, LEAST_WEEKS = 4, 3
 # Whether some calls are usual shows in so many times as many deliveries.
 ENOUGH_TIMES = 50
@@ -37,15 +38,6 @@ LATE_BY_SEC = 30
 # Where every delivery must be read, the usual is that of the same time of so many days before.
 SAME_TIME_DAYS = 7
 LAG_SAMPLE = 5000
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One metric at one moment: the verdict, the sentence with its numbers, and the numbers themselves."""
-
-    verdict: Verdict
-    text: str
-    data: dict[str, Any] = field(default_factory=dict)
 
 
 def read(provider: Provider, condition: TrafficCondition, now: datetime) -> Reading:
@@ -212,6 +204,36 @@ def _calls_told(endpoints: Sequence[int], since: datetime, until: datetime, enou
     return len(set(_deliveries(endpoints, since, until).values_list("call_id", flat=True)[:enough]))
 
 
+# --- volume -------------------------------------------------------------------------------------------------------
+
+
+def _volume(provider: Provider, condition: TrafficCondition, now: datetime) -> Reading:
+    """Far fewer deliveries than in the same hours of other weeks. None at all is the matter of silence."""
+    endpoints = endpoints_of(provider)
+    until = now.replace(minute=0, second=0, microsecond=0)
+    hours = max(1, condition.window_min // 60)
+    since = until - hours * HOUR
+    count = _counted(endpoints, since, until)
+    first_at = Tally.objects.filter(endpoint__in=endpoints).aggregate(at=Min("hour"))["at"]
+    weeks = [k * WEEK for k in range(1, WEEKS + 1) if first_at is not None and since - k * WEEK >= first_at]
+    text = f"{count} deliveries came from {since:%H:%M} to {until:%H:%M} UTC"
+    data: dict[str, Any] = {"count": count, "window_min": 60 * hours}
+    if len(weeks) < LEAST_WEEKS:
+        return Reading(Verdict.UNSURE, f"{text}. Too little is known of other weeks.", data)
+    usual = median(_counted(endpoints, since - week, until - week) for week in weeks)
+    text += f"; in the same hours of the last {len(weeks)} weeks at least {usual:g} did (the median)."
+    verdict = judge_low(count, usual, min_sample=condition.min_sample, factor=condition.factor)
+    if verdict is Verdict.RAISED and not count:
+        verdict = Verdict.BETWEEN  # while nothing comes at all, a low volume neither begins nor ends
+    return Reading(verdict, text, data | {"usual": usual})
+
+
+def _counted(endpoints: Sequence[int], since: datetime, until: datetime) -> int:
+    """New deliveries of whole hours, as they were counted at the door."""
+    rows = Tally.objects.filter(endpoint__in=endpoints, hour__gte=since, hour__lt=until)
+    return int(rows.aggregate(n=Sum("accepted", default=0))["n"])
+
+
 # --- late deliveries ----------------------------------------------------------------------------------------------
 
 
@@ -291,4 +313,7 @@ _MEASURES: dict[Metric, Callable[[Provider, TrafficCondition, datetime], Reading
     Metric.SILENCE: _silence,
     Metric.LAG: _lag,
     Metric.PROCESSING: _processing,
+    Metric.VOLUME: _volume,
+    Metric.NO_END: missing.no_end,
+    Metric.NO_ANALYSIS: missing.no_analysis,
 }

@@ -86,6 +86,9 @@ class TrafficCondition(models.Model):
         SILENCE = "silence", "silence"
         LAG = "lag", "late deliveries"
         PROCESSING = "processing", "deliveries that cannot be mapped"
+        VOLUME = "volume", "far fewer deliveries"
+        NO_END = "no_end", "calls without an end"
+        NO_ANALYSIS = "no_analysis", "calls without their analysis"
 
     metric = models.CharField(max_length=20, choices=Metric)
     provider = models.ForeignKey(
@@ -96,18 +99,21 @@ class TrafficCondition(models.Model):
         "window (min)",
         default=60,
         validators=[MinValueValidator(5), MaxValueValidator(24 * 60)],
-        help_text="The last so many minutes are compared with the usual. Silence: so long nothing is told.",
+        help_text="The last so many minutes are compared with the usual. Silence: so long nothing is told. "
+        "Calls without an end or their analysis: so long it is waited for.",
     )
     min_sample = models.PositiveIntegerField(
         "least sample",
         default=20,
         validators=[MinValueValidator(1)],
-        help_text="Fewer calls or deliveries in the window tell nothing. Silence: so many calls would be usual by now.",
+        help_text="Fewer calls or deliveries in the window tell nothing. Silence, volume: so many would be usual by "
+        "now. Calls without an end or their analysis: so many are told.",
     )
     factor = models.FloatField(
         default=2,
         validators=[MinValueValidator(1.1)],
-        help_text="So many times the usual share, and at least 10 points above it. Silence does not use it.",
+        help_text="So many times the usual share, and at least 10 points above it; volume: the usual divided by it. "
+        "Silence, and calls without an end or their analysis, do not use it.",
     )
 
     class Meta:

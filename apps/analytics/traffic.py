@@ -13,9 +13,9 @@ from typing import Any
 
 from django.db import transaction
 
-from apps.analytics.measures import Metric, Reading, endpoints_of, read
+from apps.analytics.measures import Metric, endpoints_of, read
 from apps.analytics.models import TrafficCondition
-from apps.analytics.usual import Verdict
+from apps.analytics.usual import Reading, Verdict
 from apps.monitoring import incidents
 from apps.monitoring.changes import Finding, record
 from apps.monitoring.models import Change, ChangeType, Incident, Kind, Monitor, Severity, State
@@ -55,6 +55,18 @@ WORDS = {
     Metric.PROCESSING: Words(
         "deliveries cannot be mapped", "deliveries can be mapped again", ChangeType.WEBHOOK_FORMAT, Severity.HIGH
     ),
+    Metric.VOLUME: Words(
+        "far fewer deliveries come than usual", "deliveries come as many as usual",
+        ChangeType.SERVICE_STATUS, Severity.MEDIUM,
+    ),
+    Metric.NO_END: Words(
+        "calls began whose end was never told", "no call misses its end any more",
+        ChangeType.SERVICE_STATUS, Severity.MEDIUM,
+    ),
+    Metric.NO_ANALYSIS: Words(
+        "calls ended whose analysis never came", "no call misses its analysis any more",
+        ChangeType.SERVICE_STATUS, Severity.MEDIUM,
+    ),
 }  # fmt: skip
 # What a fresh installation starts with, beside the model's own defaults.
 DEFAULTS: tuple[tuple[Metric, dict[str, float]], ...] = (
@@ -63,6 +75,9 @@ DEFAULTS: tuple[tuple[Metric, dict[str, float]], ...] = (
     (Metric.SILENCE, {"min_sample": 5}),
     (Metric.LAG, {"factor": 4}),
     (Metric.PROCESSING, {}),
+    (Metric.VOLUME, {"min_sample": 50, "factor": 4}),
+    (Metric.NO_END, {"window_min": 120, "min_sample": 1}),
+    (Metric.NO_ANALYSIS, {"min_sample": 1}),
 )
 
 
@@ -174,6 +189,7 @@ def _record(
         change_type=words.change_type,
         title=f"{provider.name}: {words.wrong if what == 'raised' else words.right}",
         description=text,
+        url=reading.data.get("url", ""),
         data={"metric": condition.metric, **reading.data},
         state="" if what == "raised" else State.UP,
         severity=words.severity if what == "raised" else Severity.LOW,

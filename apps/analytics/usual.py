@@ -1,12 +1,13 @@
-"""When a share is clearly above its usual, by counts alone. Pure: no clock, no database.
+"""When a share is clearly above its usual, or a count below it, by counts alone. Pure: no clock, no database.
 
 Both shares are estimates, so what is compared is the least the one may be in truth with the most the other may be.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import ceil, sqrt
+from typing import Any
 
 # Bounds at four standard deviations: at three, 4 failures of 20 calls where 3 % are usual would be raised, which chance
 # alone brings about once in 400 windows, and there are 24 of them a day.
@@ -22,6 +23,15 @@ class Verdict(StrEnum):
     BETWEEN = "between"
     CALM = "calm"
     UNSURE = "unsure"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One metric at one moment: the verdict, the sentence with its numbers, and the numbers themselves."""
+
+    verdict: Verdict
+    text: str
+    data: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,15 @@ def judge(window: Share, usual: Share, *, min_sample: int, factor: float) -> Ver
     if window.value >= limit and window.lower > usual.upper:
         return Verdict.RAISED
     return Verdict.CALM if window.value < (usual.value + limit) / 2 else Verdict.BETWEEN
+
+
+def judge_low(count: float, usual: float, *, min_sample: int, factor: float) -> Verdict:
+    """Raised where a count is below the usual by `factor`, and by more than chance; calm above half of the usual."""
+    if usual < max(min_sample, 1):
+        return Verdict.UNSURE
+    if count * factor <= usual and count < usual - DEVIATIONS * sqrt(usual):
+        return Verdict.RAISED
+    return Verdict.CALM if count > usual / 2 else Verdict.BETWEEN
 
 
 def quantile(values: Sequence[float], part: float) -> float:

@@ -356,6 +356,7 @@ class WebhookDoor(APIView):
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
+    throttle_classes = ()  # what a provider may send is limited by the door itself
     parser_classes = (JSONBody,)
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:

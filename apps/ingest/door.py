@@ -83,9 +83,10 @@ def refusal(status: int, trace_id: str, headers: dict[str, str] | None = None) -
 
 
 def _receive(request: Request) -> Answer:
-    endpoint = find_endpoint(request.provider_slug, request.endpoint_slug)
+    address = address_of(request.environ)
+    endpoint = find_endpoint(request.provider_slug, request.endpoint_slug, address)
     if isinstance(endpoint, Refused):
-        return refusal(endpoint.status, request.trace_id)
+        return _refused(endpoint, request.trace_id)
     body = _read(request, endpoint.provider.body_limit_bytes)
     if body is None:
         return refusal(413, request.trace_id)
@@ -95,14 +96,19 @@ def _receive(request: Request) -> Answer:
         body=body,
         now=timezone.now(),
         trace_id=request.trace_id,
-        address=address_of(request.environ),
+        address=address,
         method="POST",
         url=Hidden(settings.PUBLIC_BASE_URL + request.path_as_called),
         url_token=request.url_token,
     )
     if isinstance(outcome, Refused):
-        return refusal(outcome.status, request.trace_id)
+        return _refused(outcome, request.trace_id)
     return _accepted(outcome, request.trace_id)
+
+
+def _refused(outcome: Refused, trace_id: str) -> Answer:
+    wait_sec = outcome.retry_after_sec
+    return refusal(outcome.status, trace_id, None if wait_sec is None else {"Retry-After": str(wait_sec)})
 
 
 def _read(request: Request, limit_bytes: int) -> bytes | None:

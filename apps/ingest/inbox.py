@@ -8,7 +8,7 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Mapping as MappingType
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from django.db import Error as AnyDatabaseError
 from django.db import transaction
 from django.utils import timezone
 
-from apps.ingest import bell, committing, files, refused
+from apps.ingest import bell, committing, files, limits, refused
 from apps.ingest.committing import Delivery
 from apps.ingest.ids import derived_id
 from apps.ingest.models import InboundEvent
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 # Kept beside a delivery for whoever looks into it. Never those that carry a secret or a signature.
 KEPT_HEADERS = ("content-type", "content-length", "content-encoding", "user-agent", "date", "traceparent")
 MAX_HEADER_LENGTH = 500
+# Refused for these, a delivery says nothing against its sender.
+OUR_OWN_WANT = (Reason.NO_SECRET, Reason.SECRET_UNUSABLE)
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,24 @@ class Refused:
     status: int
     reason: str
     detail: str
+    retry_after_sec: int | None = None
 
 
-def find_endpoint(provider_slug: str, endpoint_slug: str) -> EndpointRuntime | Refused:
-    """The endpoint if it exists and is switched on; to strangers, switched off and missing look the same."""
-    endpoint = registry.endpoint(provider_slug, endpoint_slug)
+def find_endpoint(provider_slug: str, endpoint_slug: str, address: str = "") -> EndpointRuntime | Refused:
+    """The endpoint if it exists, is switched on, and the address is not shut out; to strangers, switched off and
+    missing look the same."""
+    endpoint, now = registry.endpoint(provider_slug, endpoint_slug), timezone.now()
+    wait_sec = limits.shut_out(address, now)
     if endpoint is None:
-        return Refused(404, "unknown", "no such provider or endpoint")
+        limits.note_refused(address, now)
+        found = Refused(404, "unknown", "no such provider or endpoint")
+        return found if wait_sec is None else replace(found, status=429, retry_after_sec=wait_sec)
+    if wait_sec is not None:
+        detail = "the address was refused too often"
+        committing.count_refusal(endpoint.id, now, "shut_out", detail)  # told in the log when it began
+        return Refused(429, "shut_out", detail, wait_sec)
     if not endpoint.switched_on:
-        return refuse(endpoint, 404, "closed", "switched off", timezone.now())
+        return refuse(endpoint, 404, "closed", "switched off", now)
     return endpoint
 
 
@@ -96,12 +107,20 @@ def accept(
     What cannot be proved is kept sealed, so that it can be checked again; see refused.py.
     """
     if not allowed(endpoint, address):
+        limits.note_refused(address, now)
         return refuse(endpoint, 401, "address_not_allowed", "the sender's address is not on the allow-list", now)
     request = SignedRequest(headers, body, method, url, url_token)
     verdict = authenticate(endpoint, request, now)
     if not verdict.authentic:
+        if verdict.reason not in OUR_OWN_WANT:
+            limits.note_refused(address, now)
         kept = refused.keep(endpoint.id, request, verdict.reason.value, now, trace_id=trace_id, address=address)
         return refuse(endpoint, 401, verdict.reason.value, _detail(endpoint, verdict), now, not_kept=not kept)
+    # Where nothing need be proved, nobody has proved himself.
+    wait_sec = limits.throttled(endpoint, address if verdict.reason is Reason.OK else "", now)
+    if wait_sec is not None:
+        detail = "authentic, but more than the provider's limit: see its page in the admin"
+        return replace(refuse(endpoint, 429, "throttled", detail, now), retry_after_sec=wait_sec)
     delivery_id, created, event = store(endpoint, request, verdict, now, trace_id)
     if created:
         bell.ring()

@@ -191,6 +191,13 @@ class Message(models.Model):
             models.Index(fields=["-start_time", "-id"], name="message_newest"),
             models.Index(fields=["provider", "-start_time", "-id"], name="message_newest_provider"),
             models.Index(fields=["updated_at"], name="message_updated"),
+            # Few of many: what has come to its last stage is in neither.
+            models.Index(
+                fields=["provider", "start_time"], condition=models.Q(stage="in_progress"), name="message_not_ended"
+            ),
+            models.Index(
+                fields=["provider", "start_time"], condition=models.Q(stage="ended"), name="message_not_analysed"
+            ),
         ]
 
     def __str__(self) -> str:

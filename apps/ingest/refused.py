@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from hashlib import sha256
-from ipaddress import IPv6Address, ip_address, ip_network
 
 from django.conf import settings
 from django.db import transaction
@@ -20,6 +19,7 @@ from django.db.models import QuerySet
 from apps.ingest.models import RefusedDelivery
 from apps.ingest.writing import writing
 from apps.providers import vault
+from apps.providers.engine.addresses import sender
 from apps.providers.engine.signatures import SignedRequest
 from apps.providers.models import Endpoint
 
@@ -116,15 +116,6 @@ def evicted(held: Sequence[Held], address: str, size_bytes: int) -> list[int] | 
         left.remove(row)
         gone.append(row.id)
     return gone
-
-
-def sender(address: str) -> str:
-    """Whose share an address counts to: IPv6 senders have 2**64 of them."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else str(parsed)
 
 
 def _share(rows: Sequence[Held]) -> float:

@@ -91,6 +91,24 @@ class Provider(models.Model):
     body_limit_bytes = models.PositiveIntegerField(
         null=True, blank=True, help_text="Largest accepted body in bytes; empty: WEBHOOK_BODY_LIMIT_BYTES."
     )
+    allowed_addresses = models.JSONField(
+        default=list,
+        blank=True,
+        help_text='Only these may post to any of its endpoints: ["203.0.113.7", "2001:db8::/32"]. Empty: everyone.',
+    )
+    rate_per_min = models.PositiveIntegerField(
+        "deliveries per minute",
+        null=True,
+        blank=True,
+        help_text="More are answered 429 once the burst is used up. Empty: WEBHOOKS_PER_MIN; 0: no limit.",
+    )
+    rate_burst = models.PositiveIntegerField(
+        "burst",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="So many may come at once after a pause. Empty: WEBHOOKS_BURST.",
+    )
     auth = models.JSONField(default=dict, help_text="How the provider proves itself; the start of each new endpoint.")
     auth_options = models.JSONField(
         default=list, blank=True, help_text="Further ways that an endpoint may choose: [{name, when, scheme}]."
@@ -120,6 +138,7 @@ class Provider(models.Model):
         for name in ("sources", "gaps", "stricter"):
             validate_with(list[str], getattr(self, name), name)
         _validate_networks(self.source_addresses, "source_addresses")
+        _validate_networks(self.allowed_addresses, "allowed_addresses")
 
     @property
     def published(self) -> "MappingVersion | None":

@@ -92,18 +92,22 @@ class EndpointRuntime:
         return self.switched_on and self.has_credentials
 
     def allows(self, address: str) -> bool:
-        return not self.networks or contains(self.networks, address)
+        """Whether the address is on the provider's list and on the endpoint's, where there are any."""
+        return all(contains(networks, address) for networks in (self.provider.networks, self.networks) if networks)
 
 
 @dataclass(frozen=True)
 class ProviderRuntime:
-    """A provider as ingest needs it. `mapping` is that of the published version."""
+    """A provider as ingest needs it. `mapping` is that of the published version; `limit` is deliveries a minute and the
+    burst, None where there is no limit."""
 
     id: int
     slug: str
     name: str
     enabled: bool
     body_limit_bytes: int
+    networks: list[Network]
+    limit: tuple[int, int] | None
     version_id: int | None
     mapping: Mapping
 
@@ -226,9 +230,16 @@ def _provider(row: Provider, version: MappingVersion) -> ProviderRuntime:
         name=row.name,
         enabled=row.enabled,
         body_limit_bytes=row.body_limit_bytes or settings.WEBHOOK_BODY_LIMIT_BYTES,
+        networks=parse_networks(row.allowed_addresses),
+        limit=_limit(row),
         version_id=version.pk,
         mapping=mapping_of_version(version.pk),
     )
+
+
+def _limit(row: Provider) -> tuple[int, int] | None:
+    per_min = settings.WEBHOOKS_PER_MIN if row.rate_per_min is None else row.rate_per_min
+    return (per_min, row.rate_burst or settings.WEBHOOKS_BURST) if per_min else None
 
 
 def _endpoint(row: Endpoint, runtime: ProviderRuntime, ways: list[AuthConfig]) -> EndpointRuntime:

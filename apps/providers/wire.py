@@ -101,14 +101,16 @@ _MEANINGS = {
     403: "The user lacks the right that `message` names.",
     404: "There is nothing of that name.",
     413: "The body is too large.",
-    429: "Too many requests from this address; `Retry-After` tells when to ask again.",
+    429: "Too many requests; `Retry-After` tells when to ask again.",
     503: "The delivery could not be stored; send it again.",
 }
 
 
 def error_answers(*statuses: int) -> dict[int, OpenApiResponse]:
-    """The description of these error answers, for `extend_schema(responses=…)`."""
-    return {status: OpenApiResponse(ErrorSerializer, description=_MEANINGS[status]) for status in statuses}
+    """The description of these error answers, for `extend_schema(responses=…)`. Whoever asks too often gets 429
+    everywhere."""
+    told = sorted({*statuses, 429})
+    return {status: OpenApiResponse(ErrorSerializer, description=_MEANINGS[status]) for status in told}
 
 
 # --- pages --------------------------------------------------------------------------------------------------

@@ -340,6 +340,9 @@ def test_a_row_of_a_provider_goes_before_that_of_all():
         "refused",
         "silence",
         "processing",
+        "volume",
+        "no_end",
+        "no_analysis",
     ]
     own.enabled, own.factor = True, 9
     own.save()
@@ -410,7 +413,7 @@ def test_one_answer_tells_their_word_our_checks_and_our_traffic(admin_client, mo
     assert found["vendor_checked_at"] == "2026-03-25T13:59:00Z"
     assert [(one["metric"], one["verdict"]) for one in found["ours"]] == [
         ("failure_rate", "raised"), ("refused", "calm"), ("silence", "calm"), ("lag", "unsure"),
-        ("processing", "unsure"),
+        ("processing", "unsure"), ("volume", "unsure"), ("no_end", "calm"), ("no_analysis", "calm"),
     ]  # fmt: skip
     first, second = found["ours"][:2]
     assert (first["open_since"], second["open_since"]) == ("2026-03-25T14:00:00Z", None)

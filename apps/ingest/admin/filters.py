@@ -1,10 +1,12 @@
 """Filters of the traffic lists. Their choices come from small tables or an index, never from reading the large one."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.db import connection
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from unfold.contrib.filters.admin import DropdownFilter
 
 from apps.ingest.models import Message
@@ -49,6 +51,21 @@ class EventFilter(DropdownFilter):
             return queryset
         beginning, star, _ = event.partition("*")
         return queryset.filter(Q(event__startswith=beginning) if star else Q(event=event))
+
+
+class MissingFilter(DropdownFilter):
+    """Calls that have waited long enough. How long a provider is waited for is a traffic condition's matter."""
+
+    title = "missing"
+    parameter_name = "missing"
+    WAITED = {"in_progress": timedelta(hours=2), "ended": timedelta(hours=1)}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("in_progress", "without an end for 2 h"), ("ended", "without analysis for 1 h")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        waited = self.WAITED.get(self.value() or "")
+        return queryset.filter(stage=self.value(), start_time__lte=timezone.now() - waited) if waited else queryset
 
 
 class DirectionFilter(DropdownFilter):

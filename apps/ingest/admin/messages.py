@@ -16,7 +16,7 @@ from unfold.decorators import action, display
 from apps.ingest import operations
 from apps.ingest.admin.corrections import CorrectionForm
 from apps.ingest.admin.evidence import told_by
-from apps.ingest.admin.filters import DirectionFilter, MessageProviderFilter
+from apps.ingest.admin.filters import DirectionFilter, MessageProviderFilter, MissingFilter
 from apps.ingest.admin.transcript import Turn, turns
 from apps.ingest.models import Artifact, CallKey, InboundEvent, Message
 from apps.ingest.selectors import in_order
@@ -59,6 +59,7 @@ class MessageAdmin(LargeTableAdmin):
         ("environment", ChoicesDropdownFilter),
         ("status", ChoicesDropdownFilter),
         ("stage", ChoicesDropdownFilter),
+        MissingFilter,
         DirectionFilter,
         ("start_time", UtcDayFilter),
     )

@@ -49,15 +49,16 @@ def test_nothing_is_counted_of_an_empty_batch(django_assert_num_queries):
 
 def test_processes_count_in_rows_of_their_own(arrive, monkeypatch):
     arrive(sample(STARTED), ARRIVAL)
-    monkeypatch.setattr(os, "getpid", lambda process=os.getpid() + 1: process)
+    another = os.getpid() + 1
+    monkeypatch.setattr(os, "getpid", lambda: another)
     arrive(sample(ENDED), ARRIVAL)
     assert [line.accepted for line in Tally.objects.all()] == [1, 1]
 
 
 def test_what_is_rolled_back_is_not_counted(arrive):
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
+    with transaction.atomic():
         arrive(sample(STARTED), ARRIVAL)
-        raise ZeroDivisionError
+        transaction.set_rollback(True)
     assert not InboundEvent.objects.exists()
     assert counted() == []
 

@@ -21,6 +21,9 @@ from apps.providers.admin.state import endpoint_state
 from apps.providers.engine.spec import MappingSpec
 from apps.providers.models import AuthConfig, MappingVersion, Provider
 
+# What the catalogue says nothing about.
+OURS = {"enabled", "monitored", "priority", "allowed_addresses", "rate_per_min", "rate_burst"}
+
 
 class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
@@ -58,6 +61,7 @@ class ProviderAdmin(TextColumns, ModelAdmin):
                 "existing endpoints keep theirs.",
             },
         ),
+        ("Limits", {"fields": (("rate_per_min", "rate_burst"), "allowed_addresses")}),
         ("Monitoring", {"fields": (("monitored", "priority"), "pages")}),
         ("Notes", {"fields": ("sources", "notes", "gaps", "stricter")}),
     )
@@ -82,8 +86,8 @@ class ProviderAdmin(TextColumns, ModelAdmin):
         return ("slug",) if obj else ()
 
     def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
-        # The catalogue says nothing about these: switching a provider off does not make its facts our own.
-        if not change or set(form.changed_data) - {"enabled", "monitored", "priority"}:
+        # Switching a provider off does not make its facts our own.
+        if not change or set(form.changed_data) - OURS:
             obj.edited_at = timezone.now()
         super().save_model(request, obj, form, change)
 

@@ -4,6 +4,7 @@ Pure text in, text out: which lists apply is kept with the endpoint, the trusted
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Network = IPv4Network | IPv6Network
@@ -37,8 +38,19 @@ def client_address(peer: str, forwarded_for: str | None, trusted: Sequence[Netwo
     return client
 
 
+@lru_cache(maxsize=4096)
+def sender(address: str) -> str:
+    """Whom an address counts as: an IPv6 sender has a /64 of them. Text that is no address counts as itself."""
+    parsed = _address(address)
+    if parsed is None:
+        return address
+    return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else str(parsed)
+
+
 def _network(entry: str) -> Network:
     try:
+        if "%" in entry:
+            raise ValueError("a zone means nothing on another machine: leave out what follows the %")
         network = ip_network(entry.strip())
     except ValueError as error:
         raise ValueError(f"{entry!r} is neither an address nor a network: {error}") from None
@@ -48,9 +60,12 @@ def _network(entry: str) -> Network:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """An IPv4 address in IPv6 dress (::ffff:192.0.2.1, from dual-stack sockets) is the IPv4 address."""
+    """An IPv4 address in IPv6 dress (::ffff:192.0.2.1, from dual-stack sockets) is the IPv4 address; a zone is
+    dropped, which any text may be."""
     try:
         address = ip_address(text.strip())
     except ValueError:
         return None
-    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
+    if isinstance(address, IPv4Address):
+        return address
+    return address.ipv4_mapped or (IPv6Address(int(address)) if address.scope_id else address)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.providers.engine.addresses import client_address, contains, parse_networks
+from apps.providers.engine.addresses import client_address, contains, parse_networks, sender
 
 PROXIES = parse_networks(["10.0.0.0/8", "fd00::/8"])
 
@@ -32,6 +32,15 @@ PROXIES = parse_networks(["10.0.0.0/8", "fd00::/8"])
         ("0.0.0.0/0", "192.0.2.007", False),
         ("0.0.0.0/0", "١٩٢.0.2.7", False),
         ("0.0.0.0/0", "1\x00", False),
+        ("fe80::/10", "fe80::7%eth0", True),
+        ("fe80::7", "fe80::7%<any text>", True),
+        ("fe80::/10", "fe80::7%", False),
+        ("::ffff:0:0/96", "192.0.2.7", True),
+        ("::/0", "192.0.2.7", False),
+        ("::/0", "::ffff:192.0.2.7", False),
+        ("\t2001:db8::/32\n", "\t2001:db8::7 ", True),
+        ("2001:db8::/32", "[2001:db8::7]", False),
+        ("2001:db8::/32", "2001:db8::7/128", False),
     ],
 )
 def test_an_address_lies_in_a_network(entry, address, inside):
@@ -44,7 +53,7 @@ def test_no_network_contains_nothing_and_each_is_tried():
 
 
 @pytest.mark.parametrize(
-    "entry", ["", "example.test", "192.0.2.0/33", "192.0.2.1/24", "192.0.2.1-9", "2001:db8::g", "*"]
+    "entry", ["", "example.test", "192.0.2.0/33", "192.0.2.1/24", "192.0.2.1-9", "2001:db8::g", "*", "fe80::1%eth0"]
 )
 def test_an_entry_that_is_no_network_is_named(entry):
     with pytest.raises(ValueError, match="is neither an address nor a network") as refused:
@@ -71,6 +80,12 @@ def test_an_entry_that_is_no_network_is_named(entry):
         ("10.0.0.1", "198.51.100.1:4711", "10.0.0.1"),
         ("", "198.51.100.1", ""),  # a Unix socket has no address; whoever trusts it must say so elsewhere
         ("unix:", "198.51.100.1", "unix:"),
+        ("fd00::1", "2001:db8::1, fd00::2, fd00::3", "2001:db8::1"),
+        ("fd00::1", "198.51.100.1, 2001:db8::1", "2001:db8::1"),
+        ("10.0.0.1", "fe80::1%<script>", "fe80::1"),
+        ("10.0.0.1", "[2001:db8::1]:443", "10.0.0.1"),
+        ("10.0.0.1", "10.0.0.1" + ", 10.0.0.1" * 1000, "10.0.0.1"),
+        ("10.0.0.1", "198.51.100.1\x00", "10.0.0.1"),
     ],
 )
 def test_the_client_is_the_first_hop_that_is_not_ours(peer, forwarded_for, client):
@@ -79,6 +94,22 @@ def test_the_client_is_the_first_hop_that_is_not_ours(peer, forwarded_for, clien
 
 def test_without_trusted_proxies_the_peer_is_the_client():
     assert client_address("10.0.0.1", "198.51.100.1", []) == "10.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("address", "whose"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8::7", "2001:db8::/64"),
+        ("2001:DB8::ffff:8", "2001:db8::/64"),
+        ("fe80::7%eth0", "fe80::/64"),
+        ("unix:", "unix:"),
+        ("", ""),
+    ],
+)
+def test_who_a_sender_is(address, whose):
+    assert sender(address) == whose
 
 
 @given(st.text(), st.none() | st.text())
