@@ -249,6 +249,6 @@ def _insert(row: InboundEvent) -> bool:
     values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]
     with connection.cursor() as cursor:
         cursor.execute(_insert_sql(connection.vendor), values)
-        created = cursor.rowcount == 1
+        created = bool(cursor.rowcount == 1)
         tally.add(cursor, [(row, created)])
     return created
