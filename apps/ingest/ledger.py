@@ -161,3 +161,10 @@ def together(of: Iterable[Line], *, by_endpoint: bool = False) -> list[Line]:
 def differing(of: Iterable[Line]) -> list[Line]:
     """The lines that do not add up."""
     return [line for line in of if line.difference]
+
+
+def explained(line: Line) -> str:
+    """In words: where, and whether rows are missing or are too many."""
+    where = f"{line.start:%Y-%m-%d %H:%M} UTC " if line.start else ""
+    missing = f"{line.difference} missing" if line.difference > 0 else f"{-line.difference} never counted"
+    return f"{where}{line.provider}/{line.endpoint}: {line.accepted} accepted, {line.rows} stored, {missing}"

@@ -41,7 +41,7 @@ class Command(BaseCommand):
             self.stdout.write("\n".join(_table(found, options["by"])))
         wrong = ledger.differing(found)
         if options["check"] and wrong:
-            raise CommandError("\n".join(["the ledger does not add up:", *map(explained, wrong)]), returncode=1)
+            raise CommandError("\n".join(["the ledger does not add up:", *map(ledger.explained, wrong)]), returncode=1)
 
 
 def as_json(line: Line) -> dict[str, Any]:
@@ -56,13 +56,6 @@ def as_json(line: Line) -> dict[str, Any]:
         "refused": dict(sorted(line.refused.items())),
         "difference": line.difference,
     }
-
-
-def explained(line: Line) -> str:
-    """In words: where, and whether rows are missing or are too many."""
-    where = f"{line.start:%Y-%m-%d %H:%M} UTC " if line.start else ""
-    missing = f"{line.difference} missing" if line.difference > 0 else f"{-line.difference} never counted"
-    return f"{where}{line.provider}/{line.endpoint}: {line.accepted} accepted, {line.rows} stored, {missing}"
 
 
 def _table(found: Sequence[Line], by: str) -> list[str]:
