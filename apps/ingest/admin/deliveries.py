@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -14,6 +15,7 @@ from unfold.decorators import action, display
 from apps.ingest import operations
 from apps.ingest.admin.evidence import Told, told_by
 from apps.ingest.admin.filters import EventFilter
+from apps.ingest.admin.ledger import ledger_page
 from apps.ingest.admin.upgrades import shown_upgrades
 from apps.ingest.models import InboundEvent, Message
 from apps.providers.admin.base import (
@@ -59,6 +61,7 @@ class InboundEventAdmin(LargeTableAdmin):
     search_fields = ("call_id",)
     search_help_text = "A whole call id, delivery id or trace id."
     actions = ("replay_selected",)
+    actions_list = ("ledger",)
     actions_detail = ("replay",)
     change_form_template = "admin/ingest/inboundevent/change_form.html"
 
@@ -128,6 +131,12 @@ class InboundEventAdmin(LargeTableAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     # --- actions --------------------------------------------------------------------------------------------
+
+    @action(description="Ledger", url_path="ledger", icon="balance", permissions=["view"])
+    def ledger(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return ledger_page(self, request)
 
     has_replay_permission = granted(MAY_REPLAY)
 
