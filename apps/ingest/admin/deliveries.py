@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.safestring import SafeString
@@ -141,11 +142,28 @@ class InboundEventAdmin(LargeTableAdmin):
     has_replay_permission = granted(MAY_REPLAY)
 
     @admin.action(description="Replay selected deliveries", permissions=["replay"])
-    def replay_selected(self, request: HttpRequest, queryset: QuerySet[InboundEvent]) -> None:
+    def replay_selected(self, request: HttpRequest, queryset: QuerySet[InboundEvent]) -> HttpResponse | None:
+        if request.POST.get("select_across") == "1" and "confirmed" not in request.POST:
+            return self._ask_for_all(request, queryset)
         erased = queryset.filter(state=State.ERASED).count()
         count = operations.replay(queryset.order_by())
         left = f" {erased} are erased and stay so." if erased else ""
         messages.success(request, f"{count} deliveries are worked off again with today's mapping.{left}")
+        return None
+
+    def _ask_for_all(self, request: HttpRequest, queryset: QuerySet[InboundEvent]) -> HttpResponse:
+        """All that the list shows, on every page of it, may be very many."""
+        rows = operations.replayable(queryset)
+        states = sorted(rows.values_list("state").annotate(Count("pk")))
+        lines = [
+            f"{sum(count for _, count in states)} deliveries match, on all pages of the list.",
+            *(f"{state}: {count}" for state, count in states),
+            "They are worked off again with the mapping that is published now, and their calls are folded anew.",
+        ]
+        posted = {"action": "replay_selected", "select_across": "1", "confirmed": "yes",
+                  ACTION_CHECKBOX_NAME: request.POST.get(ACTION_CHECKBOX_NAME, "")}  # fmt: skip
+        return confirmation(self, request, None, title="Replay all that match", lines=lines, button="Replay all",
+                            posted=posted, back=request.get_full_path())  # fmt: skip
 
     @action(description="Replay", url_path="replay", icon="replay", permissions=["replay"])
     def replay(self, request: HttpRequest, object_id: str) -> HttpResponse:
