@@ -67,7 +67,6 @@ def test_the_same_delivery_again_changes_nothing_whatever_became_of_it(arrive, d
 
 
 def _all_there_is():
-    rows = InboundEvent.objects.values(
-        "pk", "state", "attempts", "received_at", "processed_at", "body_size", "fragment"
-    )
-    return [{**row, "body": bytes(row["body"])} for row in rows], [said(message) for message in Message.objects.all()]
+    names = ("pk", "state", "attempts", "received_at", "processed_at", "body", "fragment")
+    rows = [{**row, "body": bytes(row["body"])} for row in InboundEvent.objects.order_by("pk").values(*names)]
+    return rows, [said(message) for message in Message.objects.all()]
