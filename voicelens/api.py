@@ -24,6 +24,8 @@ from rest_framework.views import exception_handler as default_exception_handler
 from apps.analytics.api import DailyNumbers, Standing
 from apps.ingest import api as ingest
 from apps.ingest import trial_api, vcp_api
+from apps.ingest.metrics import Metrics
+from apps.ingest.replay_api import DeliveryReplay
 from apps.ingest.views import trace_id_of
 from apps.monitoring import api as monitoring
 from apps.providers.api import ProviderDetail, ProviderList
@@ -162,9 +164,9 @@ class Root(APIView):
     permission_classes = (IsAuthenticated,)
 
     NAMES = (
-        "messages", "deliveries", "providers", "comparison-matrix", "analytics-daily", "monitoring-changes",
-        "monitoring-incidents", "monitoring-health", "monitoring-standing", "webhook-test", "webhook-signature-test",
-        "vcp-validate", "vcp-migrate", "vcp-checksum", "vcp-export",
+        "messages", "deliveries", "metrics", "providers", "comparison-matrix", "analytics-daily",
+        "monitoring-changes", "monitoring-incidents", "monitoring-health", "monitoring-standing",
+        "webhook-test", "webhook-signature-test", "vcp-validate", "vcp-migrate", "vcp-checksum", "vcp-export",
     )  # fmt: skip
 
     @extend_schema(exclude=True)
@@ -180,7 +182,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("messages/<uuid:pk>", ingest.MessageDetail.as_view(), name="message"),
     path("messages/<uuid:pk>/vcp", ingest.MessageVCP.as_view(), name="message-vcp"),
     path("deliveries", ingest.DeliveryList.as_view(), name="deliveries"),
+    path("deliveries/replay", DeliveryReplay.as_view(), name="deliveries-replay"),
     path("deliveries/<uuid:delivery_id>", ingest.DeliveryDetail.as_view(), name="delivery"),
+    path("metrics", Metrics.as_view(), name="metrics"),
     path("artifacts/<uuid:pk>", ingest.ArtifactDetail.as_view(), name="artifact"),
     path("providers", ProviderList.as_view(), name="providers"),
     path("providers/<slug:slug>", ProviderDetail.as_view(), name="provider"),
