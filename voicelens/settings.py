@@ -100,6 +100,8 @@ SECURE_REFERRER_POLICY = "same-origin"
 
 # --- Ingest -------------------------------------------------------------------------------------------------
 WEBHOOK_BODY_LIMIT_BYTES = env.int("WEBHOOK_BODY_LIMIT_BYTES", default=10 * 1024 * 1024)
+# So long may a body take to arrive; a connection that does not get there is cut off.
+BODY_TIMEOUT_SEC = env.float("BODY_TIMEOUT_SEC", default=30.0)
 DATA_UPLOAD_MAX_MEMORY_SIZE = WEBHOOK_BODY_LIMIT_BYTES  # the API's door must not refuse what the webhook's takes
 # A mapping draft is edited as one form: a dozen fields for each of its rules.
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000

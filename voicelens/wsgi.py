@@ -44,8 +44,12 @@ django_application = get_wsgi_application()
 
 from apps.providers import registry  # noqa: E402 - models can be imported only now
 from voicelens.collector import calm_collector  # noqa: E402
+from voicelens.cut_off import cutting_off  # noqa: E402
 from voicelens.startup import require_field_keys  # noqa: E402
+from voicelens.supervisor import BLOCKING_THREADS  # noqa: E402
 
 require_field_keys()
-application = with_content_length(django_application, _limit_of)
+application = cutting_off(
+    with_content_length(django_application, _limit_of), settings.BODY_TIMEOUT_SEC, BLOCKING_THREADS
+)
 calm_collector()
