@@ -1,0 +1,231 @@
+"""Hostile requests over a real socket, to the web server as the supervisor starts it: every answer is one of ours or a
+plain refusal of the server's, nothing is taken for what it is not, and a good webhook is answered right after."""
+
+import contextlib
+import json
+import socket
+import time
+
+import pytest
+
+from apps.ingest.models import InboundEvent
+from tests.calls import ENDED, SECRET, as_body, sample, signed
+from tests.hostile import BAD_PATHS, BAD_VALUES, METHODS, compressed, encoded, json_bodies
+from tests.test_real_processes import HOST, Stack, stack  # noqa: F401 - pytest finds the fixture by its name
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
+
+BODY_TIMEOUT_SEC = 3
+GOOD = as_body(sample(ENDED))
+CHUNKED = {"Transfer-Encoding": "chunked"}
+
+
+@pytest.fixture
+def server(stack):  # noqa: F811
+    stack.environment["BODY_TIMEOUT_SEC"] = str(BODY_TIMEOUT_SEC)
+    stack.environment["WEBHOOK_BODY_LIMIT_BYTES"] = "10000000"
+    stack.start("redis", "web")
+    return stack
+
+
+def head_of(headers=(), path="/webhook/retell", method="POST"):
+    """The head of a request; names and values are text, or bytes as they are to be sent."""
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    lines = [[part if isinstance(part, bytes) else str(part).encode() for part in pair] for pair in pairs]
+    start = f"{method} {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n".encode()
+    return start + b"".join(name + b": " + value + b"\r\n" for name, value in lines) + b"\r\n"
+
+
+def spoken(server, text, *, ends=False):
+    """(status, body) of the answer to these very bytes; (0, b"") where the server closes without a word."""
+    with contextlib.suppress(ConnectionError):
+        line, body = server.speak(text, ends=ends)
+        return (int(line.split(" ")[1]) if line else 0), body
+    return 0, b""
+
+
+def post(server, body, headers=None):
+    head = {"Content-Type": "application/json", "Content-Length": len(body), **signed(body), **(headers or {})}
+    return spoken(server, head_of(head) + body)
+
+
+def assert_answers(server):
+    """A good webhook is answered, and at once."""
+    started = time.monotonic()
+    status, answer = server.post(sample(ENDED, call_id="good"))
+    assert status == 200, answer
+    assert time.monotonic() - started < 2
+
+
+def assert_refused(status, body, where):
+    """No error of ours, and where it is our answer, one clear error object."""
+    assert status in (0, *range(400, 500)), (where, status, body)
+    if body.startswith(b"{"):
+        told = json.loads(body)
+        assert told["code"] == ("VCP_E004" if status == 404 else f"HTTP_{status}"), where
+        assert told["message"], where
+        assert "Traceback" not in body.decode(), where
+
+
+def test_every_body_is_stored_as_it_was_sent(server):
+    bodies = {**dict(json_bodies()), **dict(encoded('{"event":"call_ended","call":{"call_id":"encoded"}}'))}
+    for name, body in [*bodies.items()][::2]:
+        status, answer = post(server, body)
+        assert status == 200, (name, answer)
+        row = InboundEvent.objects.get(delivery_id=json.loads(answer)["delivery_id"])
+        assert bytes(row.body) == body, name
+    for name, coding, body in compressed(GOOD):
+        assert post(server, body, {"Content-Encoding": coding})[0] == 200, name
+    assert_answers(server)
+
+
+FRAMES = {
+    "too long a length": ({"Content-Length": len(GOOD) + 100}, GOOD),
+    "too short a length": ({"Content-Length": len(GOOD) - 5}, GOOD),
+    "a negative length": ({"Content-Length": -5}, GOOD),
+    "a length with a sign": ({"Content-Length": f"+{len(GOOD)}"}, GOOD),
+    "a length that is no number": ({"Content-Length": "five"}, GOOD),
+    "a length in hex": ({"Content-Length": hex(len(GOOD))}, GOOD),
+    "a length beyond all numbers": ({"Content-Length": "9" * 30}, GOOD),
+    "a length of exabytes": ({"Content-Length": 2**63 - 1}, GOOD),
+    "two lengths": ([("Content-Length", len(GOOD)), ("Content-Length", 2)], GOOD),
+    "a list of lengths": ({"Content-Length": f"{len(GOOD)}, 2"}, GOOD),
+    "an encoding that is none": ({"Transfer-Encoding": "xchunked"}, GOOD),
+    "gzip as transfer encoding": ({"Transfer-Encoding": "gzip"}, GOOD),
+    "chunks that are none": (CHUNKED, GOOD),
+    "a chunk of no size": (CHUNKED, b"\r\n" + GOOD + b"\r\n0\r\n\r\n"),
+    "a chunk of negative size": (CHUNKED, b"-1\r\n" + GOOD + b"\r\n0\r\n\r\n"),
+    "a chunk beyond all numbers": (CHUNKED, b"f" * 17 + b"\r\n" + GOOD),
+    "a chunk that ends early": (CHUNKED, b"%x\r\n" % (len(GOOD) + 50) + GOOD),
+    "chunks without an end": (CHUNKED, b"%x\r\n" % len(GOOD) + GOOD + b"\r\n"),
+    "chunks and then none": (CHUNKED, b"%x\r\n" % len(GOOD) + GOOD + b"\r\nzz\r\n0\r\n\r\n"),
+    "half of it in a chunk": (CHUNKED, b"%x\r\n" % len(GOOD) + GOOD[: len(GOOD) // 2]),
+    "no length at all": ({}, GOOD),
+    "nothing": ({"Content-Length": 50}, b""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["signature", "token"])
+def test_a_body_that_is_not_framed_as_it_should_be_is_never_taken_for_the_whole(server, scheme):
+    if scheme == "token":
+        server.take_a_token()
+    proof = signed(GOOD) if scheme == "signature" else {"X-Secret": SECRET}
+    for name, (headers, body) in FRAMES.items():
+        pairs = [*(headers.items() if isinstance(headers, dict) else headers), *proof.items()]
+        status, answer = spoken(server, head_of(pairs) + body, ends=True)
+        if name in ("chunks without an end",) and status == 200:
+            continue  # the whole body was there: only its end was not said
+        assert_refused(status, answer, name)
+    kept = {bytes(body) for body in InboundEvent.objects.values_list("body", flat=True)}
+    assert kept <= {GOOD}
+    if scheme == "signature":
+        assert_answers(server)
+
+
+def test_a_request_hidden_in_the_body_of_another_is_not_let_in_by_its_signature(server):
+    hidden = head_of({"Content-Length": 2}, path="/webhook/retell") + b"{}"
+    body = GOOD + hidden
+    status, _ = spoken(server, head_of({"Content-Length": len(GOOD), **signed(GOOD)}) + body)
+    assert status == 200
+    # Both length and chunks: by RFC 9112 the chunks count, or the request is refused.
+    both = head_of([("Content-Length", 4), *CHUNKED.items(), *signed(GOOD).items()])
+    status, _ = spoken(server, both + b"%x\r\n" % len(GOOD) + GOOD + b"\r\n0\r\n\r\n")
+    assert status in (200, 400)
+    assert InboundEvent.objects.count() == 1
+
+
+def opened(server, text, count):
+    lines = []
+    for _ in range(count):
+        lines.append(socket.create_connection((HOST, server.port), timeout=30))
+        lines[-1].sendall(text)
+    return lines
+
+
+def test_slow_senders_and_silent_crowds_hold_nobody_up(server):
+    half = head_of({"Content-Length": len(GOOD), **signed(GOOD)}).replace(b"Connection: close\r\n", b"") + GOOD[:50]
+    held = opened(server, half, 40)  # more than there are threads
+    deadline = time.monotonic() + 3 * BODY_TIMEOUT_SEC + 5
+    while not (answered := spoken(server, head_of({"Content-Length": len(GOOD), **signed(GOOD)}) + GOOD)[0] == 200):
+        assert time.monotonic() < deadline, "the web server is held up"
+    assert answered
+    assert_answers(server)
+    dripping = opened(server, half, 1)[0]
+    started = time.monotonic()
+    with contextlib.suppress(ConnectionError):
+        while time.monotonic() - started < 4 * BODY_TIMEOUT_SEC:
+            dripping.sendall(b" ")
+            time.sleep(0.2)
+    assert time.monotonic() - started < 3 * BODY_TIMEOUT_SEC
+    silent = opened(server, b"", 1100)  # more than the server takes
+    unfinished = opened(server, b"POST /webhook/retell HTTP/1.1\r\nHost:", 20)
+    time.sleep(BODY_TIMEOUT_SEC)
+    assert_answers(server)
+    for line in [*held, dripping, *silent, *unfinished]:
+        line.close()
+    assert InboundEvent.objects.count() == 2  # the good ones
+
+
+def test_headers_of_every_kind_are_refused_or_borne(server):
+    length = {"Content-Length": len(GOOD)}
+    floods = {
+        "100 headers": [(f"X-{number}", "a") for number in range(80)],
+        "10000 headers": [(f"X-{number}", "a") for number in range(10_000)],
+        "a header of 1 MB": [("X-Long", "a" * 1_000_000)],
+        "a name of 100 KB": [("X" * 100_000, "a")],
+        "a nul": [("X-Nul", b"a\x00b")],
+        "no ascii": [("X-Word", "ü\U0001f600".encode())],
+        "latin-1": [("X-Word", b"\xfc")],
+        "a name with blanks": [("X Word", "a")],
+        "a name in unicode": [("Ü".encode(), "a")],
+        "an empty name": [("", "a")],
+        "a folded line": [("X-Word", b"a\r\n b")],
+        "a lone carriage return": [("X-Word", b"a\rb")],
+        "a host with a path": [("Host", "a/b?c")],
+        "an upgrade": [("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "AAMAAABk")],
+        "a web socket": [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", "AAAA")],
+        "what only we may set": [("Wsgi.Input", "x"), ("X-Forwarded-For", "a, b\tc, 1.2.3.4.5, ::::"), ("Script-Name", "/x")],
+        "an expectation": [("Expect", "100-continue")],
+        "an expectation nobody meets": [("Expect", "a miracle")],
+        "a type of 5000 characters": [("Content-Type", "a" * 5000)],
+        "a type with rubbish": [("Content-Type", b"application/json; charset=\xff; boundary=\"")],
+    }  # fmt: skip
+    for name, more in floods.items():
+        status, answer = spoken(server, head_of([*length.items(), *signed(GOOD).items(), *more]) + GOOD)
+        if status != 200:
+            assert_refused(status, answer, name)
+    assert InboundEvent.objects.count() == 1
+    assert_answers(server)
+
+
+def test_signatures_of_every_malformed_kind_are_refused(server):
+    length = ("Content-Length", len(GOOD))
+    [(header, right)] = signed(GOOD).items()
+    for value in BAD_VALUES:
+        status, answer = spoken(server, head_of([length, (header, value.encode("latin-1"))]) + GOOD)
+        assert status in (400, 401, 431), value
+        assert_refused(status, answer, value)
+    # Twice, a server makes one value of them: a right one beside a wrong one proves nothing that was not signed.
+    for values in ([right, "x"], ["x", right], [right, right]):
+        status, answer = spoken(server, head_of([length, *((header, value) for value in values)]) + GOOD)
+        assert status in (200, 400, 401)
+    assert InboundEvent.objects.count() <= 1
+    assert_answers(server)
+
+
+def test_absurd_addresses_and_methods_are_refused(server):
+    head = {"Content-Length": len(GOOD), "Content-Type": "application/json", **signed(GOOD)}
+    for path in BAD_PATHS:
+        status, answer = spoken(server, head_of(head, path=path) + GOOD)
+        # A redirect is no answer to a webhook, but to /webhook/../admin/ nobody posts one.
+        assert (
+            status == 302 or path == "/webhook/retell/default/?token=x" or not assert_refused(status, answer, path)
+        ), path
+    for method in METHODS:
+        status, answer = spoken(server, head_of(head, method=method) + GOOD)
+        assert_refused(status, answer, method)
+    for start in (b"POST /webhook/retell\r\n\r\n", b"POST  HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+                  b"\r\n\r\n\r\n", b"POST http://elsewhere/webhook/retell HTTP/9.9\r\n\r\n", b"\x00" * 500, b"GET / HTTP/1.1\r\n\r\n"):  # fmt: skip
+        status, answer = spoken(server, start, ends=True)
+        assert status < 500, start
+    assert_answers(server)
