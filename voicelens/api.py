@@ -106,14 +106,14 @@ def _plain_error(request: HttpRequest, status: int, message: str) -> JsonRespons
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """What Django refuses before a view has it."""
-    if not request.path.startswith("/api/"):
+    if not request.path.startswith(("/api/", "/webhook/")):
         return defaults.bad_request(request, exception)
     return _plain_error(request, 400, "the request cannot be read")
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
     """A fault of ours; the log has it under the trace id."""
-    if not request.path.startswith("/api/"):
+    if not request.path.startswith(("/api/", "/webhook/")):
         return defaults.server_error(request)
     return _plain_error(request, 500, "something went wrong here; the log has it under the trace id")
 

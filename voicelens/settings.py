@@ -441,6 +441,8 @@ LOGGING = {
     "loggers": {
         # Refused webhooks have a log line of their own that names the setting; this one would only repeat it.
         "django.request": {"level": "ERROR"},
+        # A stack for every stranger's made-up Host; the answer is 400.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         # Otherwise three lines every five seconds for a sweep that found nothing.
         "celery.beat": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},

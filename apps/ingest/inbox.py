@@ -103,6 +103,8 @@ def accept(
     if not verdict.authentic:
         kept = refused.keep(endpoint.id, request, verdict.reason.value, now, trace_id=trace_id, address=address)
         return refuse(endpoint, 401, verdict.reason.value, _detail(endpoint, verdict), now, not_kept=not kept)
+    if _may_be_half(request, verdict):
+        return refuse(endpoint, 400, "body_incomplete", "the body came in chunks and is no whole JSON", now)
     delivery_id, created, event = store(endpoint, request, verdict, now, trace_id)
     if verdict.secret_id:
         registry.note_secret_used(verdict.secret_id, now)
@@ -112,6 +114,20 @@ def accept(
         return Accepted(delivery_id, not created)
     note_decision_request(endpoint.id, event.name, now)
     return Accepted(delivery_id, not created, event.answer)
+
+
+def _may_be_half(request: SignedRequest, verdict: Verdict) -> bool:
+    """Whether the connection may have broken in the middle of the body: servers do not tell where it came in chunks.
+
+    A signature over the body would not have held; half of a JSON text is none.
+    """
+    if verdict.covers_body or "transfer-encoding" not in request.headers:
+        return False
+    try:
+        parse(request.body, "application/json")
+    except PayloadError:
+        return True
+    return False
 
 
 def _detail(endpoint: EndpointRuntime, verdict: Verdict) -> str:
