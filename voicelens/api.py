@@ -191,6 +191,15 @@ class Root(APIView):
         return Response({name: reverse(name, request=request) for name in (*self.NAMES, "token", "schema", "docs")})
 
 
+def with_empty_filters(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Say in the description that an empty filter is none, as forms send those that nobody filled in."""
+    for operations in result["paths"].values():
+        for parameter in operations.get("get", {}).get("parameters", ()):
+            if parameter["in"] == "query" and parameter["name"] != "page_size":
+                parameter["allowEmptyValue"] = True
+    return result
+
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", Root.as_view(), name="api-root"),
     path("token", ObtainToken.as_view(), name="token"),

@@ -313,6 +313,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
     "OAS_VERSION": "3.1.1",
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "voicelens.api.with_empty_filters"],
     "ENUM_NAME_OVERRIDES": {
         "CheckStateEnum": "apps.monitoring.models.State",
         "DeliveryStateEnum": "apps.ingest.models.InboundEvent.State",

@@ -105,7 +105,7 @@ class Validate(Operation):
         description="Checks a message by every rule of its own version; findings come in document order. A message "
         "with findings is an answer like any other: 400 is for a body that is no JSON.",
         parameters=[ValidateOptions],
-        request=OpenApiTypes.OBJECT,
+        request=OpenApiTypes.ANY,
         responses={200: ValidateResponse, **error_answers(400, 401, 403, 413)},
         tags=["vcp"],
     )
