@@ -179,7 +179,8 @@ BAD_VALUES = [
 # --- addresses --------------------------------------------------------------------------------------------------
 
 BAD_PATHS = [
-    "/webhook", "/webhook/", "/webhook//", "/webhook/%00", "/webhook/retell%00", "/webhook/retell/%00",
+    "/webhook/%0A", "/webhook/retell/%0A", "/webhook/a%0Ab/c/d", "/api/webhook/%0A", "/webhook", "/webhook/",
+    "/webhook//", "/webhook/%00", "/webhook/retell%00", "/webhook/retell/%00",
     "/webhook/%2e%2e/admin", "/webhook/../admin/", "/webhook/./retell", "/webhook//retell",
     "/webhook/%ff%fe", "/webhook/%F0%9F%98%80", "/webhook/retell/%ed%a0%80", "/webhook/" + "a" * 5000,
     "/webhook/retell/" + "a" * 5000, "/webhook/retell/default/" + "a" * 8000, "/webhook/retell/default/%00",

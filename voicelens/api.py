@@ -237,5 +237,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
         SpectacularSwaggerView.as_view(url_name="schema", permission_classes=[AllowAny], authentication_classes=[]),
         name="docs",
     ),
-    re_path(r"^(?P<rest>.*)$", any_other_address),
+    re_path(r"^(?P<rest>[\s\S]*)$", any_other_address),
 ]

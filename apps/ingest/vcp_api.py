@@ -65,7 +65,7 @@ def _message(request: Request) -> Any:
 
 def _options(form: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
     """The query; a name that is none is refused, for a slip of the pen must not pass for the default."""
-    asked = form(data=request.query_params)
+    asked = form(data=request.query_params.dict())  # no form of a page, where an empty field is none
     unknown = set(request.query_params) - {*asked.fields, api_settings.URL_FORMAT_OVERRIDE}
     if unknown:
         known = f"there are: {', '.join(asked.fields)}" if asked.fields else "there are none"
