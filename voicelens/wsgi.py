@@ -1,4 +1,4 @@
-"""The WSGI application, with the length of a chunked body made known before Django looks for it."""
+"""The WSGI application: webhooks by their lane, all else by Django, and the length of a chunked body made known before."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -42,14 +42,17 @@ def _limit_of(path: str) -> int:
 
 django_application = get_wsgi_application()
 
-from apps.providers import registry  # noqa: E402 - models can be imported only now
+from apps.ingest import committing  # noqa: E402 - models can be imported only now
+from apps.ingest.lane import with_lane  # noqa: E402
+from apps.providers import registry  # noqa: E402
+from voicelens import tracing  # noqa: E402
 from voicelens.collector import calm_collector  # noqa: E402
 from voicelens.cut_off import cutting_off  # noqa: E402
 from voicelens.startup import require_field_keys  # noqa: E402
 from voicelens.supervisor import BLOCKING_THREADS  # noqa: E402
 
 require_field_keys()
-application = cutting_off(
-    with_content_length(django_application, _limit_of), settings.BODY_TIMEOUT_SEC, BLOCKING_THREADS
-)
+application = with_content_length(with_lane(django_application, tracing.HEADER), _limit_of)
+application = cutting_off(application, settings.BODY_TIMEOUT_SEC, BLOCKING_THREADS)
+committing.start()
 calm_collector()

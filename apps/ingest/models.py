@@ -275,6 +275,25 @@ class Refusal(models.Model):
         return f"{self.endpoint_id} {self.reason} {self.count}"
 
 
+class Tally(models.Model):
+    """How many deliveries an endpoint accepted, and how many it had already, in an hour (UTC), counted as they are
+    stored. The ledger holds it against the rows: an independent count, since nobody counts rows to write it.
+
+    The shard keeps processes from waiting for one another's row; see tally.py.
+    """
+
+    pk = models.CompositePrimaryKey("hour", "endpoint_id", "shard")
+    hour = models.DateTimeField()
+    # The key begins with the hour, by which it is read.
+    endpoint = models.ForeignKey(Endpoint, models.CASCADE, related_name="tallies", db_index=False)
+    shard = models.PositiveSmallIntegerField()
+    accepted = models.PositiveBigIntegerField(default=0, help_text="New deliveries.")
+    repeated = models.PositiveBigIntegerField(default=0, help_text="Deliveries that had been stored before.")
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_id} {self.hour:%Y-%m-%d %H} {self.accepted}+{self.repeated}"
+
+
 class DecisionRequest(models.Model):
     """An event that waits for a decision, and when an endpoint last received it and answered neutrally."""
 
