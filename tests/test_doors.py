@@ -60,9 +60,7 @@ def wsgi(db: None) -> ModuleType:
     return module
 
 
-@pytest.fixture(
-    params=["view", "lane", pytest.param("shared commits", marks=pytest.mark.django_db(transaction=True))]
-)
+@pytest.fixture(params=["view", "lane", pytest.param("shared commits", marks=pytest.mark.django_db(transaction=True))])
 def door(request: pytest.FixtureRequest, wsgi: ModuleType, catalogue: None) -> Iterator[Door]:
     application = wsgi.application
     if request.param == "view":
@@ -143,9 +141,7 @@ def id_of(body: bytes) -> uuid.UUID:
 
 
 def refused(status: str, code: str, message: str, **more: str) -> tuple[str, list[tuple[str, str]], bytes]:
-    told = (
-        f'{{"code":"{code}","message":"{message}","implementation":"{IMPLEMENTATION}","context":{{"trace_id":"TRACE"}}}}'
-    )
+    told = f'{{"code":"{code}","message":"{message}","implementation":"{IMPLEMENTATION}","context":{{"trace_id":"TRACE"}}}}'
     return answer_of(status, told.encode(), **more)
 
 

@@ -3,16 +3,18 @@ plain refusal of the server's, nothing is taken for what it is not, and a good w
 
 import contextlib
 import json
+import re
 import socket
 import time
 
 import pytest
 
 from apps.ingest.models import InboundEvent
-from apps.providers.models import AuthConfig
-from tests.calls import ENDED, SECRET, as_body, sample, signed
+from apps.providers.models import AuthConfig, Endpoint
+from tests.calls import ARRIVAL, ENDED, SECRET, as_body, sample, signed
 from tests.hostile import BAD_PATHS, BAD_VALUES, METHODS, compressed, encoded, json_bodies
 from tests.test_real_processes import HOST, stack, until  # noqa: F401 - pytest finds the fixture by its name
+from vcp.errors import IMPLEMENTATION
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
@@ -265,3 +267,64 @@ def test_absurd_addresses_and_methods_are_refused(server):
         assert status < 500, start
     assert InboundEvent.objects.count() <= 1
     assert_answers(server)
+
+
+SAID = {"code", "message", "implementation", "context"}
+TOLD_IN_HEADERS = {
+    "content-type", "content-length", "date", "server", "connection", "allow", "retry-after", "x-trace-id",
+    "x-content-type-options", "x-frame-options", "referrer-policy", "cross-origin-opener-policy", "vary", "www-authenticate",
+}  # fmt: skip
+# Places, software and its versions; of a webhook also why it is refused. That is for the log and the admin.
+INSIDE = re.compile(
+    r"traceback|django|python|granian/|sqlite|postgres|redis|celery|/root|\.py\b|line \d|\d+\.\d+\.\d+",
+    re.IGNORECASE,
+)
+REASON = re.compile(r"signature|secret|header|token|switched|allow-list", re.IGNORECASE)
+
+
+def heard(server, text, *, ends):
+    """All of the answer to these bytes, as text; the sender `ends`, or waits for it."""
+    answer = b""
+    with socket.create_connection((HOST, server.port), timeout=30) as line, contextlib.suppress(OSError):
+        line.sendall(text)
+        if ends:
+            line.shutdown(socket.SHUT_WR)
+        while part := line.recv(65536):
+            answer += part
+    return answer.decode()
+
+
+def test_strangers_are_told_nothing_of_the_inside(server):
+    Endpoint.objects.filter(provider__slug="vcp").update(enabled=False)
+    large = b"x" * 10_000_001
+    length = {"Content-Length": 2}
+    asked = {
+        "no signature": (401, head_of(length) + b"{}"),
+        "a wrong one": (401, head_of({**length, **signed(b"[]")}) + b"{}"),
+        "an old one": (401, head_of({**length, **signed(b"{}", at=ARRIVAL)}) + b"{}"),
+        "nobody": (404, head_of(length, path="/webhook/nobody") + b"{}"),
+        "no endpoint": (404, head_of(length, path="/webhook/retell/none") + b"{}"),
+        "switched off": (404, head_of(length, path="/webhook/vcp") + b"{}"),
+        "a token": (401, head_of(length, path="/webhook/retell/default/secret-token") + b"{}"),
+        "nowhere": (404, head_of(length, path="/webhook/a/b/c/d") + b"{}"),
+        "a method": (405, head_of(path="/webhook/retell", method="GET")),
+        "too large": (413, head_of({"Content-Length": len(large)}) + large),
+        "no body": (400, head_of({"Content-Length": 5}) + b"{}"),
+        "no host": (400, b"POST /webhook/a%20b HTTP/1.0\r\nHost: \x20<b>\r\nContent-Length: 0\r\n\r\n"),
+        "no request": (400, b"NONSENSE\r\n\r\n"),
+        "headers": (431, head_of([(f"X-{number}", "a") for number in range(10_000)])),
+        "no login": (401, head_of(path="/api/messages", method="GET")),
+        "a wrong token": (401, head_of({"Authorization": "Token x"}, path="/api/messages", method="GET")),
+        "no page": (404, head_of(path="/api/none", method="GET")),
+    }
+    for name, (status, text) in asked.items():
+        answer = heard(server, text, ends=name == "no body")
+        head, _, body = answer.partition("\r\n\r\n")
+        start, *headers = head.split("\r\n")
+        assert start.split(" ")[1:2] == [str(status)], (name, start)
+        assert {header.partition(":")[0].lower() for header in headers} <= TOLD_IN_HEADERS, (name, headers)
+        assert not INSIDE.search(answer.replace(IMPLEMENTATION, "")), (name, answer)
+        assert b"/webhook/" not in text[:60] or not REASON.search(answer.partition("\r\n")[2]), (name, answer)
+        if body:
+            assert set(json.loads(body)) == SAID, name
+            assert set(json.loads(body)["context"]) == {"trace_id"}, name

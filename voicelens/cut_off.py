@@ -155,7 +155,7 @@ def cutting_off(app: WSGIApp, timeout_sec: float, threads: int) -> WSGIApp:
 
     def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         watch.port = int(environ["SERVER_PORT"])
-        environ["wsgi.input"] = _Body(environ["wsgi.input"], environ["REMOTE_ADDR"], watch.waits)
+        environ["wsgi.input"] = _Body(environ["wsgi.input"], environ.get("REMOTE_ADDR", ""), watch.waits)
         return app(environ, start_response)
 
     return wrapped
