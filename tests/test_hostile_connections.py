@@ -272,7 +272,8 @@ def test_absurd_addresses_and_methods_are_refused(server):
 SAID = {"code", "message", "implementation", "context"}
 TOLD_IN_HEADERS = {
     "content-type", "content-length", "date", "server", "connection", "allow", "retry-after", "x-trace-id",
-    "x-content-type-options", "x-frame-options", "referrer-policy", "cross-origin-opener-policy", "vary", "www-authenticate",
+    "x-content-type-options", "x-frame-options", "referrer-policy", "cross-origin-opener-policy", "vary",
+    "www-authenticate",
 }  # fmt: skip
 # Places, software and its versions; of a webhook also why it is refused. That is for the log and the admin.
 INSIDE = re.compile(

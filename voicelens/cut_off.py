@@ -26,8 +26,8 @@ WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 HURRIED_PART = 6
 CROWD = 200
 LOOK_SEC = 1.0
-# Linux's struct tcp_info: how long ago something was sent and received (ms), and the number of bytes received.
-_TCP_INFO = struct.Struct("=44xI4xI72xQ")
+# Linux's struct tcp_info: how long ago something was sent and received (ms), and how many bytes of each arrived.
+_TCP_INFO = struct.Struct("=44xI4xI64xQQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,9 @@ class Watch:
         closed = 0
         for connection in _connections_to(self.port, open_files if late or crowded else []):
             with connection, suppress(OSError):
-                owes = _address(connection) in late and _owes_for(connection, patience_sec)
-                if owes or (crowded and _is_idle_for(connection, hurried_sec)):
+                talk = _Talk.on(connection)
+                owes = _address(connection) in late and talk.owes_for(patience_sec)
+                if owes or (crowded and talk.is_idle_for(hurried_sec)):
                     # Nothing more is heard; what there is to say can still be sent.
                     connection.shutdown(socket.SHUT_RD)
                     closed += 1
@@ -103,23 +104,29 @@ def _address(connection: socket.socket) -> str:
     return str(address.ipv4_mapped or address) if isinstance(address, IPv6Address) else str(address)
 
 
-def _info(connection: socket.socket) -> tuple[float, float, int]:
-    """Seconds since something was sent and since something was received, and the number of bytes received."""
-    sent_ms, received_ms, size = _TCP_INFO.unpack(
-        connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-    )
-    return sent_ms / 1000, received_ms / 1000, size
+@dataclass(frozen=True, slots=True)
+class _Talk:
+    """What was said on a connection: how long ago the last of it, and how much in all."""
 
+    sent_sec: float
+    received_sec: float
+    sent_bytes: int
+    received_bytes: int
 
-def _owes_for(connection: socket.socket, sec: float) -> bool:
-    """Whether nothing was sent to it for so long: so is not whom an answer is being sent to, or was a moment ago."""
-    return _info(connection)[0] >= sec
+    @classmethod
+    def on(cls, connection: socket.socket) -> "_Talk":
+        told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        sent_ms, received_ms, sent_bytes, received_bytes = _TCP_INFO.unpack(told)
+        return cls(sent_ms / 1000, received_ms / 1000, sent_bytes, received_bytes)
 
+    def owes_for(self, sec: float) -> bool:
+        """Whether nothing was sent for so long: not to someone who is being answered, or was a moment ago."""
+        return self.sent_sec >= sec
 
-def _is_idle_for(connection: socket.socket, sec: float) -> bool:
-    """Whether it never sent a thing, or not since its last answer, for so long."""
-    sent_sec, received_sec, size = _info(connection)
-    return received_sec >= sec and (size == 0 or received_sec >= sent_sec)
+    def is_idle_for(self, sec: float) -> bool:
+        """Whether nothing came for so long, at all or since the last answer."""
+        answered = self.sent_bytes > 1 and self.received_sec >= self.sent_sec
+        return self.received_sec >= sec and (self.received_bytes == 0 or answered)
 
 
 class _Body:
