@@ -1,8 +1,8 @@
 """Puts proved deliveries into the inbox, each committed when its caller is told so.
 
-By itself each is an INSERT of its own. A web process calls `start`: then the requests that wait share one INSERT and one
-commit, which a single thread with a connection of its own makes; the commit in hand is the window in which the next
-ones gather. Counts of refusals ride along, and nobody waits for them.
+By itself each is an INSERT of its own. A web process calls `start`: then the requests that wait share one INSERT and
+one commit, which a single thread with a connection of its own makes; the commit in hand is the window in which the
+next ones gather. Counts of refusals ride along, and nobody waits for them.
 """
 
 import logging
@@ -17,7 +17,6 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 import orjson
-from django.db import Error as AnyDatabaseError
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
 
@@ -287,10 +286,11 @@ def _with_a_working_connection(work: Callable[[], None]) -> None:
         work()
     except (OperationalError, InterfaceError):
         connection.close()
-        work()
-    finally:
-        # An error may have left it in a state in which nothing works any more.
-        connection.close_if_unusable_or_obsolete()
+        try:
+            work()
+        except BaseException:
+            connection.close()
+            raise
 
 
 # --- the statements -----------------------------------------------------------------------------------------------
@@ -327,12 +327,18 @@ def _values(delivery: Delivery) -> list[Any]:
 def _preparations(vendor: str) -> list[tuple[str, Callable[[Any], Any]]]:
     """How the database's driver is given each column that a delivery tells, in the statement's order."""
 
-    def prepare(column: Any) -> Callable[[Any], Any]:
-        if column.name == "headers":
-            return lambda headers: orjson.dumps(headers).decode()
-        return lambda value: column.get_db_prep_value(value, connection)
-
-    return [(_name_in_delivery(column), prepare(column)) for column in _columns() if _name_in_delivery(column)]
+    by_kind: dict[str, Callable[[Any], Any]] = {
+        # Django's own ways, less its looks at what kind of value it was given.
+        "BinaryField": connection.Database.Binary,  # type: ignore[attr-defined]
+        "DateTimeField": connection.ops.adapt_datetimefield_value,
+        "JSONField": lambda value: orjson.dumps(value).decode(),
+        "UUIDField": (lambda value: value) if vendor == "postgresql" else (lambda value: value.hex),
+    }
+    return [
+        (_name_in_delivery(column), by_kind.get(column.get_internal_type(), lambda value: value))
+        for column in _columns()
+        if _name_in_delivery(column)
+    ]
 
 
 def _columns() -> list[Any]:
