@@ -108,14 +108,14 @@ def _plain_error(request: HttpRequest, status: int, message: str) -> JsonRespons
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """What Django refuses before a view has it."""
-    if not request.path.startswith("/api/"):
+    if not request.path.startswith(("/api/", "/webhook/")):
         return defaults.bad_request(request, exception)
     return _plain_error(request, 400, "the request cannot be read")
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
     """A fault of ours; the log has it under the trace id."""
-    if not request.path.startswith("/api/"):
+    if not request.path.startswith(("/api/", "/webhook/")):
         return defaults.server_error(request)
     return _plain_error(request, 500, "something went wrong here; the log has it under the trace id")
 
@@ -174,6 +174,15 @@ class Root(APIView):
         return Response({name: reverse(name, request=request) for name in (*self.NAMES, "token", "schema", "docs")})
 
 
+def with_empty_filters(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Say in the description that an empty filter is none, as forms send those that nobody filled in."""
+    for operations in result["paths"].values():
+        for parameter in operations.get("get", {}).get("parameters", ()):
+            if parameter["in"] == "query" and parameter["name"] != "page_size":
+                parameter["allowEmptyValue"] = True
+    return result
+
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", Root.as_view(), name="api-root"),
     path("token", ObtainToken.as_view(), name="token"),
@@ -213,5 +222,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
         SpectacularSwaggerView.as_view(url_name="schema", permission_classes=[AllowAny], authentication_classes=[]),
         name="docs",
     ),
-    re_path(r"^(?P<rest>.*)$", any_other_address),
+    re_path(r"^(?P<rest>[\s\S]*)$", any_other_address),
 ]
