@@ -263,6 +263,7 @@ class Services:
         self.folder.chmod(0o711)  # PostgreSQL may run as another user and has to pass through
         self.descriptions: dict[str, str] = {}
         self._running: list[tuple[Server, subprocess.Popen[bytes]]] = []
+        self._folders: dict[str, Path] = {}
 
     def redis(self) -> str:
         """Start a private Redis; its URL. Raises ServiceError where none can be had."""
@@ -290,7 +291,8 @@ class Services:
 
     def _start(self, server: Server, folder: Path) -> str:
         log = folder / "log"
-        with log.open("wb") as output:
+        self._folders[server.name] = folder
+        with log.open("ab") as output:
             process = subprocess.Popen(
                 leashed(server.argv, stop_signal=server.stop_signal, account=server.account),
                 stdin=subprocess.DEVNULL,
@@ -308,6 +310,24 @@ class Services:
             time.sleep(0.02)
         self.descriptions[server.name] = server.description
         return server.url
+
+    def kill(self, name: str) -> None:
+        """End a server as a power cut would; its files stay."""
+        _, process = self._running_by_name(name)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def start_again(self, name: str) -> None:
+        """Start a server that was killed, on the same files and port. Raises ServiceError."""
+        server, process = self._running_by_name(name)
+        self._running.remove((server, process))
+        self._start(server, self._folders[name])
+
+    def pid_of(self, name: str) -> int:
+        return self._running_by_name(name)[1].pid
+
+    def _running_by_name(self, name: str) -> tuple[Server, subprocess.Popen[bytes]]:
+        return next(pair for pair in self._running if pair[0].name == name)
 
     @property
     def pids(self) -> list[int]:

@@ -1,0 +1,181 @@
+"""Sends signed deliveries of several providers while faults strike: several events a call, repeated, in disorder.
+
+Most senders try again until they are answered 200, as some providers do; a part sends each delivery once. What no
+answer came to may have been stored: it is sent again or never spoken of, as with real providers.
+"""
+
+import http.client
+import json
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from apps.providers import catalog
+from apps.providers.engine.signatures import sign
+from bench.stack import SECRET, Deliveries
+from faults.judge import Sent
+
+ANSWER_WITHIN_SEC = 20
+AGAIN_AFTER_SEC = 0.5
+# Of all deliveries so many: are sent again though acknowledged, are sent once only, are not signed rightly.
+REPEATED, SENT_ONCE, FORGED = 0.15, 0.15, 0.03
+EVENTS = {
+    # Several events of one call, by provider: (samples, the call's id in them).
+    "retell": (
+        ("call_started.inbound", "call_ended.inbound_success_tools", "call_analyzed.inbound_success_tools"),
+        "call_b1e4c07a95d24f6f8e2a77d0c31",
+    ),
+}
+ONE_EVENT = ("vapi", "bland", "elevenlabs")
+RECORDING = ("elevenlabs", "post_call_audio", "post_call_transcription.inbound_success_tools")
+BODY_BYTES = 2048
+
+
+@dataclass
+class Parcel:
+    """A delivery to be sent, and what came of it."""
+
+    sent: Sent
+    body: bytes = field(repr=False)
+    once: bool = False
+    repeats: int = 0
+
+
+class Mix:
+    """Deliveries without end, from a seed: the calls' events shuffled among those of other calls."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(seed)  # noqa: S311 - to be repeated
+        self._seed = seed
+        self._kinds = {slug: Deliveries(slug, BODY_BYTES) for slug in ONE_EVENT}
+        self._samples = {
+            slug: [json.dumps(catalog.samples(slug)[name]).encode() for name in names]
+            for slug, (names, _) in EVENTS.items()
+        }
+        slug, *names = RECORDING
+        self._recordings = [json.dumps(catalog.samples(slug)[name]).encode() for name in names]
+        identify = Deliveries(slug, BODY_BYTES)
+        self._recorded_id = identify._call_id
+        self._number = 0
+
+    def __iter__(self) -> Iterator[Parcel]:
+        while True:
+            window = [parcel for _ in range(8) for parcel in self._call()]
+            self._chance.shuffle(window)
+            yield from window
+
+    def _call(self) -> list[Parcel]:
+        self._number += 1
+        call_id = f"faults_{self._seed}_{self._number:07d}"
+        kind = self._chance.choice([*EVENTS, *ONE_EVENT, "recording"])
+        if kind in EVENTS:
+            old = EVENTS[kind][1].encode()
+            return [self._parcel(kind, call_id, body.replace(old, call_id.encode())) for body in self._samples[kind]]
+        if kind == "recording":
+            bodies = [body.replace(self._recorded_id, call_id.encode()) for body in self._recordings]
+            return [self._parcel(RECORDING[0], call_id, body) for body in bodies]
+        made = self._kinds[kind]
+        body = made.body.replace(made._call_id, call_id.encode())
+        return [self._parcel(kind, call_id, body)]
+
+    def _parcel(self, slug: str, call_id: str, body: bytes) -> Parcel:
+        self._count = getattr(self, "_count", 0) + 1
+        sent = Sent(self._count, slug, call_id, forged=self._chance.random() < FORGED)
+        repeats = self._chance.randint(1, 3) if self._chance.random() < REPEATED else 0
+        return Parcel(sent, body, self._chance.random() < SENT_ONCE, repeats)
+
+
+class Senders:
+    """Threads that take parcels in turn, and send each until it is acknowledged or need not be."""
+
+    def __init__(self, address: tuple[str, int], mix: Mix, threads: int, pause_sec: float) -> None:
+        self.address, self.pause_sec = address, pause_sec
+        self.parcels: list[Parcel] = []
+        self.clock_shift: Callable[[], float] = lambda: 0.0
+        self.cutting = threading.Event()
+        self.slow_answers_sec: list[float] = []
+        self._source = iter(mix)
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._send_for_ever, daemon=True) for _ in range(threads)]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def finish(self, within_sec: float) -> bool:
+        """No new parcels; those in hand are sent to their end. False where that takes too long."""
+        self._over.set()
+        deadline = time.monotonic() + within_sec
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _send_for_ever(self) -> None:
+        while not self._over.is_set():
+            with self._lock:
+                parcel = next(self._source)
+                self.parcels.append(parcel)
+            self._deliver(parcel)
+            time.sleep(self.pause_sec)
+
+    def _deliver(self, parcel: Parcel) -> None:
+        if self.cutting.is_set():
+            self._cut(parcel)
+        while True:
+            self._post(parcel)
+            if parcel.sent.acknowledged or parcel.once or (parcel.sent.forged and 401 in parcel.sent.answers):
+                break
+            time.sleep(AGAIN_AFTER_SEC)
+        for _ in range(parcel.repeats if parcel.sent.acknowledged else 0):
+            self._post(parcel)
+
+    def _headers(self, parcel: Parcel) -> dict[str, str]:
+        secret = "nobody's" if parcel.sent.forged else SECRET
+        at = datetime.now(UTC) + timedelta(seconds=self.clock_shift())
+        signed = sign(catalog.load(parcel.sent.provider).auth, secret, parcel.body, at, id=f"msg_{parcel.sent.number}")
+        return {"Content-Type": "application/json", **signed}
+
+    def _post(self, parcel: Parcel) -> None:
+        line = http.client.HTTPConnection(*self.address, timeout=ANSWER_WITHIN_SEC)
+        started = time.monotonic()
+        try:
+            line.request("POST", f"/webhook/{parcel.sent.provider}", parcel.body, self._headers(parcel))
+            answer = line.getresponse()
+            body = answer.read()
+        except (OSError, http.client.HTTPException):
+            parcel.sent.answers.append(0)
+            return
+        finally:
+            line.close()
+        parcel.sent.answers.append(answer.status)
+        if answer.status == 200:
+            parcel.sent.delivery_ids.add(str(answer.headers["X-Delivery-Id"]))
+        elif answer.status == 503:
+            self.slow_answers_sec.append(time.monotonic() - started)
+            if answer.headers["Retry-After"] is None:
+                parcel.sent.answers.append(-503)  # the judge knows no such answer
+        del body
+
+    def _cut(self, parcel: Parcel) -> None:
+        """Half of it, and the connection is gone."""
+        head = "".join(f"{name}: {value}\r\n" for name, value in self._headers(parcel).items())
+        text = f"POST /webhook/{parcel.sent.provider} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(parcel.body)}\r\n{head}\r\n"
+        try:
+            with socket.create_connection(self.address, timeout=5) as line:
+                line.sendall(text.encode() + parcel.body[: len(parcel.body) // 2])
+        except OSError:
+            pass
+
+
+def as_json(parcels: list[Parcel]) -> Any:
+    """For whoever repeats the run."""
+    return [
+        {"number": p.sent.number, "provider": p.sent.provider, "call": p.sent.call_id, "answers": p.sent.answers}
+        for p in parcels
+    ]
