@@ -12,7 +12,7 @@ TYPECHECK_ENV := SERVICE_ENV=test SECRET_KEY=none FIELD_ENCRYPTION_KEYS=t1:none 
 BENCH_ENV := SERVICE_ENV=test SECRET_KEY=none FIELD_ENCRYPTION_KEYS=t1:none PSEUDONYM_KEY=t1:known-to-every-reader
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-sqlite test-postgres image-steps browser lint typecheck coverage proof bench bench-normalise bench-monitoring clean
+.PHONY: help install run demo test test-sqlite test-postgres image-steps browser lint typecheck coverage proof bench bench-normalise bench-monitoring bench-two-phase clean
 .NOTPARALLEL:
 
 help: ## Show this list
@@ -64,6 +64,10 @@ bench-normalise: $(RUN_STAMP) ## Measure how many deliveries a second one core n
 bench-monitoring: $(RUN_STAMP) ## Measure how many checks of providers' pages one worker works off
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 		$(BENCH_ENV) DATA_DIR=$$folder DATABASE_URL=sqlite:///$$folder/bench.sqlite3 $(PY) -m bench.monitoring
+
+bench-two-phase: $(RUN_STAMP) ## Send 1,000 webhooks/s to the whole service, then look for each in its message and in the numbers
+	@$(BENCH_ENV) $(PY) -m bench.two_phase
+	@$(BENCH_ENV) $(PY) -m bench.two_phase --sqlite
 
 clean: ## Remove .venv and caches; data and .env stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov

@@ -168,8 +168,11 @@ class Deliveries:
     def call_id(self, number: int, run: str) -> str:
         return f"bench_{run}_{number:09d}"
 
+    def body_of(self, number: int, run: str) -> bytes:
+        return self.body.replace(self._call_id, self.call_id(number, run).encode())
+
     def request(self, number: int, run: str, at: datetime) -> bytes:
-        body = self.body.replace(self._call_id, self.call_id(number, run).encode())
+        body = self.body_of(number, run)
         headers = sign(self.scheme, SECRET, body, at, id=f"msg_{run}_{number}")
         return post(f"/webhook/{self.slug}", body, headers)
 

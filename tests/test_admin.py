@@ -944,6 +944,24 @@ def test_deliveries_are_replayed_from_the_list(operator: Client, calls: None, dr
     assert Message.objects.filter(call_id="call_mended").exists()
 
 
+def test_all_that_match_a_filter_are_replayed_after_a_question(operator: Client, calls: None) -> None:
+    matching = InboundEvent.objects.filter(state="processed")
+    numbers, first = matching.count(), matching.first()
+    assert first is not None
+    assert numbers > 1
+    address = page(InboundEvent, "changelist") + "?state__exact=processed"
+    chosen = {"action": "replay_selected", "_selected_action": [first.pk], "select_across": "1", "index": "0"}
+    asked = operator.post(address, chosen)
+    shown = asked.content.decode()
+    assert f"{numbers} deliveries match" in shown
+    assert matching.count() == numbers  # nothing is done before it is confirmed
+    posted = dict(re.findall(r'<input type="hidden" name="(\w+)" value="(\w*)">', shown))
+    answer = operator.post(address, posted, follow=True)
+    assert any(f"{numbers} deliveries are worked off again" in text for text in said_after(answer))
+    assert InboundEvent.objects.filter(state="received").count() == numbers
+    assert InboundEvent.objects.filter(state="failed").exists()
+
+
 def test_a_delivery_is_replayed_from_its_page(operator: Client, calls: None) -> None:
     event = InboundEvent.objects.filter(event="call_analyzed").get()
     assert operator.post(action(event, "replay")).status_code == 302

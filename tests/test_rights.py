@@ -459,6 +459,7 @@ ADDRESSES: list[tuple[str, str, tuple[str, ...]]] = [
     ("/api/artifacts/{artifact}", "ingest.view_artifact", ("analyst", "admin")),
     ("/api/deliveries", "ingest.view_inboundevent", ("ops", "admin")),
     ("/api/deliveries/{delivery}", "ingest.view_inboundevent", ("ops", "admin")),
+    ("/api/metrics", "ingest.view_inboundevent", ("ops", "admin")),
     ("/api/providers", "providers.view_provider", ("analyst", "ops", "admin")),
     ("/api/providers/retell", "providers.view_provider", ("analyst", "ops", "admin")),
     ("/api/comparison-matrix", "providers.view_provider", ("analyst", "ops", "admin")),

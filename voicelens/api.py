@@ -24,6 +24,8 @@ from rest_framework.views import exception_handler as default_exception_handler
 from apps.analytics.api import DailyNumbers, Standing
 from apps.ingest import api as ingest
 from apps.ingest import trial_api, vcp_api
+from apps.ingest.metrics import Metrics
+from apps.ingest.replay_api import DeliveryReplay
 from apps.ingest.views import trace_id_of
 from apps.monitoring import api as monitoring
 from apps.providers.api import ProviderDetail, ProviderList
@@ -106,14 +108,14 @@ def _plain_error(request: HttpRequest, status: int, message: str) -> JsonRespons
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """What Django refuses before a view has it."""
-    if not request.path.startswith("/api/"):
+    if not request.path.startswith(("/api/", "/webhook/")):
         return defaults.bad_request(request, exception)
     return _plain_error(request, 400, "the request cannot be read")
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
     """A fault of ours; the log has it under the trace id."""
-    if not request.path.startswith("/api/"):
+    if not request.path.startswith(("/api/", "/webhook/")):
         return defaults.server_error(request)
     return _plain_error(request, 500, "something went wrong here; the log has it under the trace id")
 
@@ -162,14 +164,23 @@ class Root(APIView):
     permission_classes = (IsAuthenticated,)
 
     NAMES = (
-        "messages", "deliveries", "providers", "comparison-matrix", "analytics-daily", "monitoring-changes",
-        "monitoring-incidents", "monitoring-health", "monitoring-standing", "webhook-test", "webhook-signature-test",
-        "vcp-validate", "vcp-migrate", "vcp-checksum", "vcp-export",
+        "messages", "deliveries", "metrics", "providers", "comparison-matrix", "analytics-daily",
+        "monitoring-changes", "monitoring-incidents", "monitoring-health", "monitoring-standing",
+        "webhook-test", "webhook-signature-test", "vcp-validate", "vcp-migrate", "vcp-checksum", "vcp-export",
     )  # fmt: skip
 
     @extend_schema(exclude=True)
     def get(self, request: Request) -> Response:
         return Response({name: reverse(name, request=request) for name in (*self.NAMES, "token", "schema", "docs")})
+
+
+def with_empty_filters(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Say in the description that an empty filter is none, as forms send those that nobody filled in."""
+    for operations in result["paths"].values():
+        for parameter in operations.get("get", {}).get("parameters", ()):
+            if parameter["in"] == "query" and parameter["name"] != "page_size":
+                parameter["allowEmptyValue"] = True
+    return result
 
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -180,7 +191,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("messages/<uuid:pk>", ingest.MessageDetail.as_view(), name="message"),
     path("messages/<uuid:pk>/vcp", ingest.MessageVCP.as_view(), name="message-vcp"),
     path("deliveries", ingest.DeliveryList.as_view(), name="deliveries"),
+    path("deliveries/replay", DeliveryReplay.as_view(), name="deliveries-replay"),
     path("deliveries/<uuid:delivery_id>", ingest.DeliveryDetail.as_view(), name="delivery"),
+    path("metrics", Metrics.as_view(), name="metrics"),
     path("artifacts/<uuid:pk>", ingest.ArtifactDetail.as_view(), name="artifact"),
     path("providers", ProviderList.as_view(), name="providers"),
     path("providers/<slug:slug>", ProviderDetail.as_view(), name="provider"),
@@ -209,5 +222,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
         SpectacularSwaggerView.as_view(url_name="schema", permission_classes=[AllowAny], authentication_classes=[]),
         name="docs",
     ),
-    re_path(r"^(?P<rest>.*)$", any_other_address),
+    re_path(r"^(?P<rest>[\s\S]*)$", any_other_address),
 ]

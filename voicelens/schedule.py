@@ -50,7 +50,7 @@ JOBS = (
     Job(
         "Audit the daily numbers",
         "analytics.audit",
-        "Counts every day again from the messages; a difference is logged as an error.",
+        "Counts every day again from the messages, and the ledger's rows; a difference is logged as an error.",
         daily_at=(3, 10),
     ),
     Job(
@@ -63,7 +63,7 @@ JOBS = (
     Job(
         "Check VoiceLens itself",
         "analytics.self_check",
-        "Runs the protocol's compatibility cases, and compares how long processing takes with the week before.",
+        "Runs the compatibility cases, adds up the ledger, compares how long processing takes with the week before.",
         daily_at=(3, 40),
     ),
 )

@@ -100,6 +100,8 @@ SECURE_REFERRER_POLICY = "same-origin"
 
 # --- Ingest -------------------------------------------------------------------------------------------------
 WEBHOOK_BODY_LIMIT_BYTES = env.int("WEBHOOK_BODY_LIMIT_BYTES", default=10 * 1024 * 1024)
+# So long may a body take to arrive; a connection that does not get there is cut off.
+BODY_TIMEOUT_SEC = env.float("BODY_TIMEOUT_SEC", default=30.0)
 DATA_UPLOAD_MAX_MEMORY_SIZE = WEBHOOK_BODY_LIMIT_BYTES  # the API's door must not refuse what the webhook's takes
 # A mapping draft is edited as one form: a dozen fields for each of its rules.
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
@@ -327,6 +329,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
     "OAS_VERSION": "3.1.1",
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "voicelens.api.with_empty_filters"],
     "ENUM_NAME_OVERRIDES": {
         "CheckStateEnum": "apps.monitoring.models.State",
         "DeliveryStateEnum": "apps.ingest.models.InboundEvent.State",
@@ -455,6 +458,8 @@ LOGGING = {
     "loggers": {
         # Refused webhooks have a log line of their own that names the setting; this one would only repeat it.
         "django.request": {"level": "ERROR"},
+        # A stack for every stranger's made-up Host; the answer is 400.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         # Otherwise three lines every five seconds for a sweep that found nothing.
         "celery.beat": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},

@@ -116,6 +116,8 @@ def service_specs(options: Options) -> list[Spec]:
     web += ["--blocking-threads", str(BLOCKING_THREADS), "--blocking-threads-idle-timeout", "600"]
     # Without respawning, one dead web process ends the whole server.
     web += ["--respawn-failed-workers", "--no-ws", "--no-access-log"]
+    # Of bodies see voicelens/cut_off.py, which knows connections with one request at a time.
+    web += ["--http1-header-read-timeout", "10000", "--http", "1"]
     # Its warnings are about the number of threads, which is meant; a dead web process is an error.
     web += ["--log-level", "error", "voicelens.wsgi:application"]
     celery = [*python, "celery", "--quiet", "--app", "voicelens"]

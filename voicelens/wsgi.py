@@ -1,4 +1,4 @@
-"""The WSGI application: webhooks by their lane, all else by Django, and the length of a chunked body made known before."""
+"""The WSGI application: webhooks by their lane, all else by Django; before both, a chunked body is given its length."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -47,9 +47,12 @@ from apps.ingest.lane import with_lane  # noqa: E402
 from apps.providers import registry  # noqa: E402
 from voicelens import tracing  # noqa: E402
 from voicelens.collector import calm_collector  # noqa: E402
+from voicelens.cut_off import cutting_off  # noqa: E402
 from voicelens.startup import require_field_keys  # noqa: E402
+from voicelens.supervisor import BLOCKING_THREADS  # noqa: E402
 
 require_field_keys()
-application = with_content_length(with_lane(django_application, tracing.HEADER), _limit_of)
+application = with_content_length(with_lane(django_application, tracing.HEADER, tracing.current_trace_id), _limit_of)
+application = cutting_off(application, settings.BODY_TIMEOUT_SEC, BLOCKING_THREADS)
 committing.start()
 calm_collector()

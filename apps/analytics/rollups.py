@@ -4,8 +4,7 @@
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -17,6 +16,7 @@ from django.utils import timezone
 
 from apps.analytics.models import DailyProviderStats
 from apps.ingest.models import Message
+from apps.ingest.one_view import one_view
 from apps.ingest.snapshot import Change, Snapshot
 
 Day = tuple[str, date, str]  # provider, UTC day, environment
@@ -135,7 +135,7 @@ class Difference:
 
 def audit() -> list[Difference]:
     """Every difference between the stored numbers and the messages; empty when they are exact."""
-    with _one_view():
+    with one_view():
         counted = count_again()
         stored = {(row.provider, row.date, row.environment): row for row in DailyProviderStats.objects.all()}
     return [
@@ -144,17 +144,6 @@ def audit() -> list[Difference]:
         for name in DailyProviderStats.ADDENDS
         if (was := getattr(stored.get(day), name, 0)) != (now := counted.get(day, {}).get(name, 0))
     ]
-
-
-@contextmanager
-def _one_view() -> Iterator[None]:
-    """A transaction whose queries see one moment: what is committed between them would pass for a difference."""
-    outermost = not connection.in_atomic_block
-    with transaction.atomic():
-        if outermost and connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield
 
 
 def rebuild() -> None:

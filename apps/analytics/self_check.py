@@ -1,4 +1,4 @@
-"""Whether VoiceLens itself still does what it is to do: the protocol's compatibility cases, and the time it takes.
+"""Whether VoiceLens itself still does what it is to do: the compatibility cases, the time it takes, the ledger.
 
 A deviation becomes an incident and a change without a provider. The caller tells the time.
 """
@@ -11,6 +11,7 @@ from django.db import transaction
 
 from apps.analytics.models import ProcessingTimes
 from apps.analytics.usual import quantile
+from apps.ingest import ledger
 from apps.ingest.models import Message
 from apps.monitoring import incidents
 from apps.monitoring.changes import Finding, record
@@ -37,6 +38,7 @@ def check(now: datetime) -> list[Change]:
     told = [
         _tell("compat", compatibility_problem(), "VoiceLens passes its compatibility cases again", now),
         _tell("processing", processing_problem(yesterday), "Processing takes as long as usual again", now),
+        _tell("ledger", ledger_problem(), "The ledger adds up again", now),
     ]
     return [change for change in told if change is not None]
 
@@ -92,6 +94,19 @@ def _deviation(verdict: Verdict) -> Problem | None:
     text = f"{len(failed)} of {total} cases failed: {shown}. Rules that are missed: {', '.join(rules)}. "
     text += "`python -m vcp.compat` tells more."
     return "VoiceLens does not pass its compatibility cases", text, {"failed": failed[:100], "rules": rules}
+
+
+# --- the ledger -----------------------------------------------------------------------------------------------------
+
+
+def ledger_problem() -> Problem | None:
+    """None where as many deliveries are stored as were accepted, at every endpoint on every day."""
+    wrong = ledger.differing(ledger.lines(by="day"))
+    if not wrong:
+        return None
+    shown = "; ".join(map(ledger.explained, wrong[:SHOWN])) + ("; …" if len(wrong) > SHOWN else "")
+    data: dict[str, object] = {"differences": [ledger.explained(line) for line in wrong[:100]]}
+    return "The ledger does not add up", f"{shown}. `manage.py ledger --all --check` tells more.", data
 
 
 # --- the time processing takes --------------------------------------------------------------------------------------

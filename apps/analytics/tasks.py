@@ -8,17 +8,21 @@ from django.utils import timezone
 
 from apps.analytics import self_check, traffic
 from apps.analytics.rollups import audit
+from apps.ingest import ledger
 
 log = logging.getLogger(__name__)
 
 
 @shared_task(name="analytics.audit")
 def audit_numbers() -> int:
-    """The number of differences; each is logged."""
+    """The number of differences, in the daily numbers and in the ledger; each is logged."""
     differences = audit()
     for difference in differences:
         log.error("daily numbers differ: %s", difference)
-    return len(differences)
+    wrong = ledger.differing(ledger.lines(by="day"))
+    for line in wrong:
+        log.error("the ledger does not add up: %s", ledger.explained(line))
+    return len(differences) + len(wrong)
 
 
 @shared_task(name="analytics.watch_traffic")

@@ -118,10 +118,9 @@ def _locked(keys: Iterable[Key]) -> dict[Key, CallKey]:
 
 def call_named(key: Key, locked: dict[Key, CallKey]) -> Key:
     """The call that this name stands for: itself, or the one whose other name it is."""
-    by_id = {row.pk: row for row in locked.values()}
     row = locked[key]
     while row.alias_of_id is not None:
-        row = by_id[row.alias_of_id]
+        row = next(other for other in locked.values() if other.pk == row.alias_of_id)
     return key_of(row)
 
 

@@ -1,8 +1,8 @@
 """Puts proved deliveries into the inbox, each committed when its caller is told so.
 
-By itself each is an INSERT of its own. A web process calls `start`: then the requests that wait share one INSERT and one
-commit, which a single thread with a connection of its own makes; the commit in hand is the window in which the next
-ones gather. Counts of refusals ride along, and nobody waits for them.
+By itself each is an INSERT of its own. A web process calls `start`: then the requests that wait share one INSERT and
+one commit, which a single thread with a connection of its own makes; the commit in hand is the window in which the
+next ones gather. Counts of refusals ride along, and nobody waits for them.
 """
 
 import logging
@@ -12,12 +12,11 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import orjson
-from django.db import Error as AnyDatabaseError
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
 
@@ -188,9 +187,8 @@ class _Writer:
 
     def note_refusal(self, place: Place, counted: Refused) -> None:
         with self._refusals_lock:
-            first = not self._refusals
             _add(self._refusals, place, counted)
-        if first:
+        if self._queue.empty():
             self._queue.put(_Ticket())  # nobody waits for it; it wakes the thread
 
     def finish(self) -> None:
@@ -228,22 +226,32 @@ class _Writer:
         with self._refusals_lock:
             refusals, self._refusals = self._refusals, {}
         try:
-            _with_a_working_connection(lambda: self._write(tickets, refusals))
+            _with_a_working_connection(partial(self._write, tickets, refusals))
         except (OperationalError, InterfaceError):
             self._keep_for_later(refusals)
             raise
         except Exception:
             log.exception("%d deliveries could not be stored together; trying them one by one", len(tickets))
             self._one_by_one(tickets)
-            _with_a_working_connection(lambda: self._write([], refusals))
+            self._count_one_by_one(refusals)
 
     def _one_by_one(self, tickets: Sequence[_Ticket]) -> None:
         """What the database does not take fails alone."""
         for ticket in tickets:
             try:
-                _with_a_working_connection(lambda ticket=ticket: self._write([ticket], {}))  # type: ignore[misc]
+                _with_a_working_connection(partial(self._write, [ticket], {}))
             except Exception as error:  # noqa: BLE001 - told to the one who waits for it
                 ticket.error = error
+
+    def _count_one_by_one(self, refusals: dict[Place, Refused]) -> None:
+        """The same of refusals, for which nobody waits."""
+        for place, counted in refusals.items():
+            try:
+                _with_a_working_connection(partial(self._write, [], {place: counted}))
+            except (OperationalError, InterfaceError):
+                self._keep_for_later({place: counted})
+            except Exception:
+                log.exception("refusals could not be counted; perhaps their endpoint has been deleted")
 
     def _write(self, tickets: Sequence[_Ticket], refusals: dict[Place, Refused]) -> None:
         waiting = [(ticket, ticket.delivery) for ticket in tickets if ticket.delivery is not None]
@@ -321,7 +329,7 @@ def _preparations(vendor: str) -> list[tuple[str, Callable[[Any], Any]]]:
 
     by_kind: dict[str, Callable[[Any], Any]] = {
         # Django's own ways, less its looks at what kind of value it was given.
-        "BinaryField": connection.Database.Binary,
+        "BinaryField": connection.Database.Binary,  # type: ignore[attr-defined]
         "DateTimeField": connection.ops.adapt_datetimefield_value,
         "JSONField": lambda value: orjson.dumps(value).decode(),
         "UUIDField": (lambda value: value) if vendor == "postgresql" else (lambda value: value.hex),

@@ -70,7 +70,7 @@ def answer(request: Request) -> Answer:
         return refusal(400, request.trace_id)
     except Exception:
         # The database, the storage of files, or a fault of ours: in any case the sender is to send it again.
-        log.exception("a delivery could not be stored", extra={"trace_id": request.trace_id})
+        log.exception("a delivery could not be stored")
         return refusal(503, request.trace_id, {"Retry-After": str(RETRY_AFTER_SEC)})
 
 

@@ -8,11 +8,13 @@ Django's too, and is answered there by the same door.
 import re
 import uuid
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 from django.db import connection
+from django.utils.encoding import iri_to_uri
 
 from apps.ingest import door
 from apps.providers.engine.hidden import Hidden
@@ -31,15 +33,20 @@ _SAFE = [
 _REASONS = {status: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
-def with_lane(app: WSGIApp, trace_header: str) -> WSGIApp:
-    """The application with the lane before it; the answers tell their trace id in this header."""
+def with_lane(app: WSGIApp, trace_header: str, current_trace_id: ContextVar[str]) -> WSGIApp:
+    """The application with the lane before it; the answers tell their trace id in this header, the log by this
+    variable."""
 
     def lane(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         found = _ADDRESS.fullmatch(environ.get("PATH_INFO", "")) if environ.get("REQUEST_METHOD") == "POST" else None
         if found is None:
             return app(environ, start_response)
         trace_id = uuid.uuid4().hex
-        answer = _answer(environ, found, trace_id)
+        token = current_trace_id.set(trace_id)
+        try:
+            answer = _answer(environ, found, trace_id)
+        finally:
+            current_trace_id.reset(token)
         start_response(
             _REASONS[HTTPStatus(answer.status)],
             [
@@ -89,4 +96,4 @@ def _path_as_called(environ: dict[str, Any]) -> str:
     """Path and query as Django tells them."""
     path: str = environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
     query: str = environ.get("QUERY_STRING", "")
-    return Hidden(quote(path, safe="/:@!$&'()*+,;=~") + (f"?{query}" if query else ""))
+    return Hidden(quote(path, safe="/:@!$&'()*+,;=~") + (f"?{iri_to_uri(query)}" if query else ""))

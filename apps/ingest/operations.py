@@ -1,13 +1,14 @@
 """What operators do to deliveries and messages; admin, API and commands call these and nothing else.
 
-Each is one transaction in which the numbers move along, and each holds against later events and replays.
+Each is one transaction (a replay one a batch) in which the numbers move along, and each holds against later events
+and replays.
 """
 
 from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Max, QuerySet
 from django.utils import timezone
 from pydantic import ValidationError
 
@@ -30,12 +31,15 @@ __all__ = [
     "erase_call",
     "recheck",
     "replay",
+    "replayable",
     "restore",
     "withdraw_corrections",
     "withhold",
 ]
 
 State = InboundEvent.State
+# So many deliveries are replayed at once; each batch is an entry of the history.
+REPLAY_BATCH = 1000
 # What identifies a message is no matter of opinion.
 FIXED = ("call.call_id", "call.provider", "provenance")
 
@@ -48,17 +52,32 @@ class InvalidCorrectionError(Exception):
         self.errors = errors
 
 
-@transaction.atomic
 def replay(events: QuerySet[InboundEvent]) -> int:
     """Work these deliveries off again with today's mapping; returns their number.
 
-    Erased ones stay erased. A delivery whose body retention has emptied keeps its stored fragment and says so.
+    Erased ones stay erased. A delivery whose body retention has emptied keeps its stored fragment and says so. Each
+    batch is a transaction of its own, so any number may be replayed while others arrive and are worked off.
     """
-    kept = events.exclude(state=State.ERASED).order_by()
-    first = next(iter(kept.only("provider", "event", "delivery_id")[:1]), None)
-    count = kept.update(state=State.RECEIVED, attempts=0, next_attempt_at=timezone.now(), processed_at=None)
-    if first is not None:
-        _record_replay(first, count)
+    kept = replayable(events)
+    count = last = 0
+    end = kept.aggregate(Max("pk"))["pk__max"] or 0  # what arrives meanwhile was not meant
+    while ids := list(kept.filter(pk__gt=last, pk__lte=end).order_by("pk").values_list("pk", flat=True)[:REPLAY_BATCH]):
+        count += _replay_batch(ids)
+        last = ids[-1]
+    return count
+
+
+def replayable(events: QuerySet[InboundEvent]) -> QuerySet[InboundEvent]:
+    """Those of them that a replay would work off again."""
+    return events.exclude(state=State.ERASED).order_by()
+
+
+@transaction.atomic
+def _replay_batch(ids: list[int]) -> int:
+    rows = InboundEvent.objects.filter(pk__in=ids).exclude(state=State.ERASED)
+    count = rows.update(state=State.RECEIVED, attempts=0, next_attempt_at=timezone.now(), processed_at=None)
+    if count:
+        _record_replay(InboundEvent.objects.only("provider", "event", "delivery_id").get(pk=ids[0]), count)
         transaction.on_commit(bell.ring)
     return count
 

@@ -12,5 +12,5 @@ urlpatterns = [
     path("webhook/<str:provider_slug>/", views.webhook),
     path("webhook/<str:provider_slug>/<str:endpoint_slug>", views.webhook),
     path("webhook/<str:provider_slug>/<str:endpoint_slug>/", views.webhook),
-    re_path(r"^webhook(?P<rest>/.*)?$", views.nowhere),
+    re_path(r"^webhook(?P<rest>/[\s\S]*)?$", views.nowhere),
 ]

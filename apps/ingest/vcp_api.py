@@ -65,7 +65,7 @@ def _message(request: Request) -> Any:
 
 def _options(form: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
     """The query; a name that is none is refused, for a slip of the pen must not pass for the default."""
-    asked = form(data=request.query_params)
+    asked = form(data=request.query_params.dict())  # no form of a page, where an empty field is none
     unknown = set(request.query_params) - {*asked.fields, api_settings.URL_FORMAT_OVERRIDE}
     if unknown:
         known = f"there are: {', '.join(asked.fields)}" if asked.fields else "there are none"
@@ -105,7 +105,7 @@ class Validate(Operation):
         description="Checks a message by every rule of its own version; findings come in document order. A message "
         "with findings is an answer like any other: 400 is for a body that is no JSON.",
         parameters=[ValidateOptions],
-        request=OpenApiTypes.OBJECT,
+        request=OpenApiTypes.ANY,
         responses={200: ValidateResponse, **error_answers(400, 401, 403, 413)},
         tags=["vcp"],
     )

@@ -97,7 +97,9 @@ class WebhookSchemaSerializer(serializers.Serializer[Any]):
     )
     optional = serializers.ListField(child=serializers.CharField())
     description = serializers.CharField()
-    example = serializers.JSONField(allow_null=True, help_text="Of the event table, else of the catalogue's samples.")
+    example = serializers.JSONField(
+        help_text="Of the event table, else of the catalogue's samples; null: there is none."
+    )
 
 
 class VCPMappingRulesSerializer(serializers.Serializer[Any]):

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from apps.analytics import rollups
 from apps.analytics.models import DailyProviderStats
 from apps.analytics.tasks import audit_numbers
-from apps.ingest.models import Message
+from apps.ingest.models import InboundEvent, Message
 from apps.providers import registry
 from apps.providers.models import Endpoint
 from tests.calls import ANALYZED, ENDED, GONE, STARTED, numbers, sample
@@ -110,6 +110,14 @@ def test_the_command_reports_and_mends(wrong_numbers, capsys):
 def test_the_nightly_audit_logs_each_difference_as_an_error(wrong_numbers, caplog):
     assert audit_numbers() == 2
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+
+
+def test_the_nightly_audit_logs_where_the_ledger_does_not_add_up(arrive, caplog):
+    arrive(sample(ENDED))
+    InboundEvent.objects.all().delete()
+    assert audit_numbers() == 1
+    assert caplog.records[-1].levelname == "ERROR"
+    assert "retell/default: 1 accepted, 0 stored, 1 missing" in caplog.text
 
 
 def test_numbers_counted_again_are_the_numbers_kept(arrive, drain):

@@ -7,8 +7,9 @@ import pytest
 
 from apps.analytics import rollups, self_check
 from apps.analytics.models import ProcessingTimes
-from apps.ingest.models import CallKey, Message
+from apps.ingest.models import CallKey, InboundEvent, Message
 from apps.monitoring.models import Change, Incident
+from tests.calls import ENDED, sample
 from vcp.compat.answers import answer
 from vcp.compat.cases import chosen
 from vcp.compat.judge import judge
@@ -111,3 +112,21 @@ def test_slower_processing_is_told_with_its_numbers(monkeypatch):
         "99 % within 30.0 ms (usually 40.0 ms). Usual is the median of the 7 days before."
     )
     assert Change.objects.get().change_data["p50_ms"] == 15
+
+
+def test_a_ledger_that_does_not_add_up_is_told_once_and_its_end_too(arrive, monkeypatch):
+    monkeypatch.setattr(self_check, "compatibility_problem", lambda: None)
+    arrive(sample(ENDED))
+    assert self_check.check(NOW) == []
+    row = InboundEvent.objects.get()
+    row.delete()
+    [change] = self_check.check(NOW)
+    assert (change.title, change.severity) == ("The ledger does not add up", "high")
+    assert change.description == (
+        "2026-03-17 00:00 UTC retell/default: 1 accepted, 0 stored, 1 missing. "
+        "`manage.py ledger --all --check` tells more."
+    )
+    assert self_check.check(NOW + DAY) == []
+    row.save()
+    [over] = self_check.check(NOW + 2 * DAY)
+    assert over.title == "The ledger adds up again"

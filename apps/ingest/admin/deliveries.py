@@ -4,7 +4,9 @@ import json
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Q, QuerySet
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.safestring import SafeString
@@ -14,6 +16,7 @@ from unfold.decorators import action, display
 from apps.ingest import operations
 from apps.ingest.admin.evidence import Told, told_by
 from apps.ingest.admin.filters import EventFilter
+from apps.ingest.admin.ledger import ledger_page
 from apps.ingest.admin.upgrades import shown_upgrades
 from apps.ingest.models import InboundEvent, Message
 from apps.providers.admin.base import (
@@ -59,6 +62,7 @@ class InboundEventAdmin(LargeTableAdmin):
     search_fields = ("call_id",)
     search_help_text = "A whole call id, delivery id or trace id."
     actions = ("replay_selected",)
+    actions_list = ("ledger",)
     actions_detail = ("replay",)
     change_form_template = "admin/ingest/inboundevent/change_form.html"
 
@@ -129,14 +133,37 @@ class InboundEventAdmin(LargeTableAdmin):
 
     # --- actions --------------------------------------------------------------------------------------------
 
+    @action(description="Ledger", url_path="ledger", icon="balance", permissions=["view"])
+    def ledger(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return ledger_page(self, request)
+
     has_replay_permission = granted(MAY_REPLAY)
 
     @admin.action(description="Replay selected deliveries", permissions=["replay"])
-    def replay_selected(self, request: HttpRequest, queryset: QuerySet[InboundEvent]) -> None:
+    def replay_selected(self, request: HttpRequest, queryset: QuerySet[InboundEvent]) -> HttpResponse | None:
+        if request.POST.get("select_across") == "1" and "confirmed" not in request.POST:
+            return self._ask_for_all(request, queryset)
         erased = queryset.filter(state=State.ERASED).count()
         count = operations.replay(queryset.order_by())
         left = f" {erased} are erased and stay so." if erased else ""
         messages.success(request, f"{count} deliveries are worked off again with today's mapping.{left}")
+        return None
+
+    def _ask_for_all(self, request: HttpRequest, queryset: QuerySet[InboundEvent]) -> HttpResponse:
+        """All that the list shows, on every page of it, may be very many."""
+        rows = operations.replayable(queryset)
+        states = sorted(rows.values_list("state").annotate(Count("pk")))
+        lines = [
+            f"{sum(count for _, count in states)} deliveries match, on all pages of the list.",
+            *(f"{state}: {count}" for state, count in states),
+            "They are worked off again with the mapping that is published now, and their calls are folded anew.",
+        ]
+        posted = {"action": "replay_selected", "select_across": "1", "confirmed": "yes",
+                  ACTION_CHECKBOX_NAME: request.POST.get(ACTION_CHECKBOX_NAME, "")}  # fmt: skip
+        return confirmation(self, request, None, title="Replay all that match", lines=lines, button="Replay all",
+                            posted=posted, back=request.get_full_path())  # fmt: skip
 
     @action(description="Replay", url_path="replay", icon="replay", permissions=["replay"])
     def replay(self, request: HttpRequest, object_id: str) -> HttpResponse:

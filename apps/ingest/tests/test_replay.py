@@ -7,6 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from apps.history.models import Change
 from apps.ingest import normalise as normalise_module
 from apps.ingest import operations, retention, tasks
 from apps.ingest.models import CallKey, InboundEvent, Message
@@ -80,6 +81,8 @@ def some_of_each(arrive, drain):
         (["--state", "failed"], 2),
         (["--state", "failed", "--provider", "Retell"], 1),
         (["--provider", "vcp"], 1),
+        (["--event", "CALL_ENDED"], 1),
+        (["--event", "call_ended", "--state", "failed"], 0),
         (["--error-code", "vcp_e005"], 1),
         (["--since", "2026-03-18T09:00:00Z"], 3),
         (["--until", "2026-03-18T09:00:00Z"], 1),
@@ -94,6 +97,38 @@ def test_a_selection_is_replayed_and_its_number_told(some_of_each, drain, replay
     assert InboundEvent.objects.filter(state="received").count() == count
     assert drain() == count
     assert list(InboundEvent.objects.order_by("id").values_list("state", "error_code")) == before
+
+
+def test_a_dry_run_only_counts(some_of_each, replay, rings):
+    rings.clear()
+    told = replay("--since", "2026-03-18", "--dry-run").splitlines()
+    assert told[:3] == ["retell failed: 1", "retell ignored: 1", "vcp failed: 1"]
+    assert told[3] == "3 would be worked off again; nothing was changed"
+    assert not InboundEvent.objects.filter(state="received").exists()
+    assert rings == []
+
+
+def test_a_large_replay_goes_batch_by_batch_and_each_is_in_the_history(some_of_each, drain, replay, monkeypatch):
+    monkeypatch.setattr(operations, "REPLAY_BATCH", 3)
+    assert replay("--since", "2026-03-01") == "4 deliveries to be worked off again"
+    notes = list(Change.objects.filter(verb="replayed").order_by("id").values_list("note", flat=True))
+    assert [note.split(",")[0] for note in notes] == ["3 deliveries", ""]
+    assert drain() == 4
+
+
+def test_what_is_worked_off_or_arrives_during_a_replay_is_not_replayed_twice(some_of_each, arrive, drain, monkeypatch):
+    batch = operations._replay_batch
+
+    def worked_off_meanwhile(ids):
+        count = batch(ids)
+        drain()
+        arrive(b"not JSON either, number %d" % ids[0])
+        drain()
+        return count
+
+    monkeypatch.setattr(operations, "REPLAY_BATCH", 1)
+    monkeypatch.setattr(operations, "_replay_batch", worked_off_meanwhile)
+    assert operations.replay(InboundEvent.objects.filter(state="failed")) == 2
 
 
 def test_an_erased_delivery_is_never_replayed(arrive, drain, replay):

@@ -56,6 +56,8 @@ def compile_query(path: str) -> Query:
         query = rfc9535.compile(path)
     except rfc9535.JSONPathError as error:
         raise PathError(path, str(error)) from error
+    except (OverflowError, RecursionError) as error:  # 1e999, and a thousand brackets
+        raise PathError(path, "holds a number that is too large, or is nested too deeply") from error
     try:
         return _compiled(query)
     except _LeftToLibrary:

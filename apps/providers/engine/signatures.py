@@ -229,13 +229,17 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`detail` says what to look at, never a secret; `covered_id` is the delivery's id if it was signed."""
+    """`detail` says what to look at, never a secret; `covered_id` is the delivery's id if it was signed.
+
+    `covers_body`: not a byte of the body can have been lost or changed on its way.
+    """
 
     authentic: bool
     reason: Reason
     detail: str
     secret_id: str | None = None
     covered_id: str | None = None
+    covers_body: bool = False
 
 
 def verify(scheme: Scheme, secrets: Sequence[Secret], request: SignedRequest, now: datetime) -> Verdict:
@@ -340,7 +344,7 @@ def _verify_hmac(scheme: HmacScheme, secrets: Sequence[Secret], request: SignedR
     mismatch = f"no stored secret gives the signature in {scheme.header}: compare secret, 'signed', 'algorithm'"
     secret_id = _matching_secret(secrets, matches, Reason.SIGNATURE_MISMATCH, mismatch)
     _check_age(scheme, sent_at_us, now)
-    return Verdict(True, Reason.OK, f"signature in {scheme.header} is right", secret_id, claims.id or None)
+    return Verdict(True, Reason.OK, f"signature in {scheme.header} is right", secret_id, claims.id or None, True)
 
 
 def _matching_secret(secrets: Sequence[Secret], matches: Callable[[Secret], bool], reason: Reason, detail: str) -> str:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 
 from apps.ingest import operations
 from apps.ingest.models import InboundEvent
@@ -15,6 +15,7 @@ State = InboundEvent.State
 CONDITIONS = {
     "state": "state",
     "provider": "provider__iexact",
+    "event": "event__iexact",
     "error_code": "error_code__iexact",
     "since": "received_at__gte",
     "until": "received_at__lt",
@@ -29,16 +30,28 @@ class Command(BaseCommand):
         parser.add_argument("delivery", nargs="?", type=_id, help="id of one delivery, as the provider was answered")
         parser.add_argument("--state", choices=states, help="for example failed")
         parser.add_argument("--provider", help="slug of the provider that delivered")
+        parser.add_argument("--event", help="the provider's word, for example call_ended")
         parser.add_argument("--error-code", help="for example VCP_E004")
         parser.add_argument("--since", type=_time, metavar="TIME", help="received then or later; ISO 8601, UTC")
         parser.add_argument("--until", type=_time, metavar="TIME", help="received before")
+        parser.add_argument("--dry-run", action="store_true", help="only tell how many these are")
 
-    def handle(self, *args: Any, delivery: uuid.UUID | None, **options: Any) -> None:
+    def handle(self, *args: Any, delivery: uuid.UUID | None, dry_run: bool, **options: Any) -> None:
         chosen = {CONDITIONS[name]: options[name] for name in CONDITIONS if options[name] is not None}
         if (delivery is None) == (not chosen):
             raise CommandError("give the id of one delivery, or at least one option to select by", returncode=2)
-        count = operations.replay(_one(delivery) if delivery else InboundEvent.objects.filter(**chosen))
+        events = _one(delivery) if delivery else InboundEvent.objects.filter(**chosen)
+        if dry_run:
+            self.stdout.write("\n".join(_counted(events)))
+            return
+        count = operations.replay(events)
         self.stdout.write(f"{count} {'delivery' if count == 1 else 'deliveries'} to be worked off again")
+
+
+def _counted(events: QuerySet[InboundEvent]) -> list[str]:
+    groups = operations.replayable(events).values_list("provider", "state").annotate(Count("pk"))
+    lines = [f"{provider} {state}: {count}" for provider, state, count in sorted(groups)]
+    return [*lines, f"{sum(group[2] for group in groups)} would be worked off again; nothing was changed"]
 
 
 def _one(delivery: uuid.UUID) -> QuerySet[InboundEvent]:

@@ -84,6 +84,8 @@ TURN = {"role": "tool", "name": "look up", "n": 1}
         ("scale", {}, float("inf"), BAD),
         ("scale", {}, float("nan"), BAD),
         ("scale", {}, "1e400", BAD),
+        ("scale", {}, "1e999999999999", BAD),
+        ("scale", {}, "-1e999999999999", BAD),
         ("scale", {}, 1e15, BAD),
         ("scale", {}, "1e-999999", 0.0),
         ("scale", {}, "1." + "1" * 5000, 1.111111111),

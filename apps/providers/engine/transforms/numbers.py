@@ -27,7 +27,7 @@ def to_decimal(value: Json) -> Decimal:
         number = Decimal(str(value).strip())
     except InvalidOperation:
         raise TransformError("a number", value) from None
-    if not number.is_finite() or abs(number) >= LIMIT:
+    if not number.is_finite() or number.copy_abs() >= LIMIT:  # abs() would round, and raise for 1e999999999
         raise TransformError("a number below 1e15", value)
     return number
 
