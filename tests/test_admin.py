@@ -419,6 +419,16 @@ def test_a_provider_whose_facts_were_left_alone_keeps_following_the_catalogue(
     assert retell().enabled is not bool(gone)
 
 
+def test_limits_are_ours_and_outlive_a_sync(operator: Client, catalogue: None) -> None:
+    url = page(Provider, "change", retell().pk)
+    limits = {"rate_per_min": "300", "rate_burst": "50", "allowed_addresses": '["203.0.113.0/24", "2001:db8::/32"]'}
+    assert operator.post(url, filled(operator, url) | limits).status_code == 302
+    assert retell().edited_at is None
+    sync_catalog(("retell",))
+    assert (retell().rate_per_min, retell().rate_burst) == (300, 50)
+    assert retell().allowed_addresses == ["203.0.113.0/24", "2001:db8::/32"]
+
+
 def test_an_edited_provider_can_follow_the_catalogue_again(operator: Client, catalogue: None) -> None:
     Provider.objects.filter(slug="retell").update(edited_at=timezone.now(), name="Edited")
     assert operator.post(action(retell(), "follow_catalogue")).status_code == 302
@@ -449,6 +459,10 @@ def test_the_slug_of_a_provider_cannot_be_changed(operator: Client, catalogue: N
         ("source_addresses", '["nowhere"]', "nowhere"),
         ("docs_url", "no url", "valid URL"),
         ("body_limit_bytes", "-1", "greater than or equal"),
+        ("allowed_addresses", '["203.0.113.7/24"]', "host bits"),
+        ("allowed_addresses", '["fe80::1%eth0"]', "zone"),
+        ("rate_per_min", "-1", "greater than or equal"),
+        ("rate_burst", "0", "greater than or equal"),
     ],
 )
 @pytest.mark.any_database
