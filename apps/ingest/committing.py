@@ -8,6 +8,7 @@ next ones gather. Counts of refusals ride along, and nobody waits for them.
 import logging
 import os
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
@@ -164,6 +165,7 @@ class _Writer:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._queue: SimpleQueue[_Ticket | None] = SimpleQueue()
+        self._in_hand_since: float | None = None
         self._refusals: dict[Place, Refused] = {}
         self._refusals_lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="committing", daemon=True)
@@ -175,6 +177,8 @@ class _Writer:
         return ticket.created
 
     def wait_for(self, ticket: _Ticket) -> None:
+        if self._hangs():
+            raise NotStoredError(f"the database has not answered others for {WAIT_SEC:g} s")
         if self._queue.qsize() >= MAX_WAITING:
             raise NotStoredError("too many deliveries wait to be stored")
         self._queue.put(ticket)
@@ -184,6 +188,11 @@ class _Writer:
             raise NotStoredError(f"the database has not answered for {WAIT_SEC:g} s")
         if ticket.error is not None:
             raise ticket.error
+
+    def _hangs(self) -> bool:
+        """Whether the commit in hand takes so long that nobody who comes now needs to wait as well."""
+        since = self._in_hand_since
+        return since is not None and time.monotonic() - since > WAIT_SEC
 
     def note_refusal(self, place: Place, counted: Refused) -> None:
         with self._refusals_lock:
@@ -198,6 +207,7 @@ class _Writer:
     def _run(self) -> None:
         while (first := self._queue.get()) is not None:
             tickets = [first, *self._those_who_wait(first)]
+            self._in_hand_since = time.monotonic()
             try:
                 self._commit([ticket for ticket in tickets if not ticket.given_up])
             except Exception as error:
@@ -205,6 +215,7 @@ class _Writer:
                 log.exception("a batch of %d deliveries could not be stored", len(tickets))
                 for ticket in tickets:
                     ticket.error = ticket.error or error
+            self._in_hand_since = None
             for ticket in tickets:
                 ticket.done.release()
         connection.close()

@@ -349,6 +349,22 @@ def test_who_has_waited_long_enough_is_told_and_not_stored_afterwards(
     assert_it_adds_up(repeated=1)
 
 
+def test_who_comes_while_it_hangs_is_told_at_once(held: Held, delivery: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(committing, "WAIT_SEC", 0.01)
+    held.hold()
+    writer = committing._writer
+    assert writer is not None
+    until(writer._hangs)
+    for ask in (committing.check, lambda: committing.insert(delivery(1))):
+        with pytest.raises(NotStoredError, match="has not answered others"):
+            ask()
+    assert writer._queue.empty()
+    monkeypatch.setattr(committing, "WAIT_SEC", 30)
+    held.open.set()
+    committing.check()
+    assert committing.insert(delivery(1)) is True
+
+
 def test_too_many_are_told_at_once(held: Held, delivery: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(committing, "MAX_WAITING", 3)
     answers = [held.hold(), *(held.add(delivery(number)) for number in range(1, 4))]
