@@ -28,7 +28,7 @@ def add(cursor: CursorWrapper, outcomes: Sequence[tuple[InboundEvent, bool]]) ->
     if not places:
         return
     shard = os.getpid() % SHARDS
-    values: list[object] = []
+    values: list[str | datetime | int | None] = []
     for hour, endpoint_id in places:
         accepted, repeated = counts[hour, endpoint_id, True], counts[hour, endpoint_id, False]
         values += [connection.ops.adapt_datetimefield_value(hour), endpoint_id, shard, accepted, repeated]
