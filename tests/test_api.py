@@ -20,7 +20,7 @@ from rest_framework.authtoken.models import Token
 
 from apps.analytics import rollups
 from apps.analytics.models import DailyProviderStats
-from apps.ingest import inbox
+from apps.ingest import committing
 from apps.ingest.api import MessageList
 from apps.ingest.models import Artifact, InboundEvent, Message
 from apps.ingest.operations import correct
@@ -568,7 +568,7 @@ def test_both_doors_say_503_when_nothing_can_be_stored(stranger, providers, monk
     def fail(row):
         raise OperationalError("the disk is full")
 
-    monkeypatch.setattr(inbox, "_insert_once", fail)
+    monkeypatch.setattr(committing, "insert", fail)
     answer = same_at_both_doors(stranger, "/retell/demo", data=BODY, content_type=JSON, headers=signed(BODY))
     assert_error(answer, 503, "HTTP_503")
     assert answer.headers["Retry-After"] == "5"

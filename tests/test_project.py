@@ -16,6 +16,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 from django_celery_beat.models import PeriodicTask
 
+from apps.ingest import committing
 from apps.providers import registry
 from apps.providers.models import Provider
 from voicelens.collector import COLLECT_AFTER, calm_collector
@@ -83,7 +84,9 @@ def test_a_log_line_as_json_holds_all_that_was_told():
 @pytest.fixture
 def wsgi(db):
     """The module, which looks at the stored secrets when it is imported."""
-    return importlib.import_module("voicelens.wsgi")
+    module = importlib.import_module("voicelens.wsgi")
+    committing.stop()  # tests run in transactions of their own
+    return module
 
 
 def through_wrapper(wsgi, body, limit=10, **environ):

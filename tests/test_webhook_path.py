@@ -11,7 +11,7 @@ from django.db import InterfaceError, OperationalError
 from django.test import Client
 from django.utils import timezone
 
-from apps.ingest import tasks, views
+from apps.ingest import door, tasks
 from apps.ingest.models import InboundEvent, Message, Refusal
 from apps.ingest.normalise import normalise
 from apps.providers import registry
@@ -208,7 +208,7 @@ def test_a_database_that_cannot_be_reached_is_503_with_a_time_to_come_again(deli
         def down(*args, error=error, **kwargs):
             raise error
 
-        monkeypatch.setattr(views, "accept", down)
+        monkeypatch.setattr(door, "accept", down)
         response = deliver(sample(ENDED))
         assert_refused(response, 503, "HTTP_503")
         assert response.headers["Retry-After"] == "5"

@@ -309,6 +309,11 @@ class Services:
         self.descriptions[server.name] = server.description
         return server.url
 
+    @property
+    def pids(self) -> list[int]:
+        """Of the servers that run."""
+        return [process.pid for _, process in self._running]
+
     def stop(self) -> None:
         """End all servers and remove what they wrote. May be called twice."""
         for server, process in reversed(self._running):

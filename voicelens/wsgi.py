@@ -1,4 +1,4 @@
-"""The WSGI application, with the length of a chunked body made known before Django looks for it."""
+"""The WSGI application: webhooks by their lane, all else by Django; before both, a chunked body is given its length."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -42,10 +42,14 @@ def _limit_of(path: str) -> int:
 
 django_application = get_wsgi_application()
 
-from apps.providers import registry  # noqa: E402 - models can be imported only now
+from apps.ingest import committing  # noqa: E402 - models can be imported only now
+from apps.ingest.lane import with_lane  # noqa: E402
+from apps.providers import registry  # noqa: E402
+from voicelens import tracing  # noqa: E402
 from voicelens.collector import calm_collector  # noqa: E402
 from voicelens.startup import require_field_keys  # noqa: E402
 
 require_field_keys()
-application = with_content_length(django_application, _limit_of)
+application = with_content_length(with_lane(django_application, tracing.HEADER, tracing.current_trace_id), _limit_of)
+committing.start()
 calm_collector()

@@ -19,7 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.ingest import files, selectors, views
+from apps.ingest import door, files, selectors, views
 from apps.ingest.models import Artifact, InboundEvent, Message, StoredFile
 from apps.providers.engine.payload import as_text
 from apps.providers.models import DEFAULT_ENDPOINT
@@ -363,7 +363,7 @@ class WebhookDoor(APIView):
         return super().perform_content_negotiation(request, force=True)
 
     def http_method_not_allowed(self, request: Any, *args: Any, **kwargs: Any) -> Response:
-        raise MethodNotAllowed(request.method or "", views.WORDS[405])
+        raise MethodNotAllowed(request.method or "", door.WORDS[405])
 
 
 _webhook_description: dict[str, Any] = {

@@ -10,17 +10,17 @@ import uuid
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import F
+from django.db import Error as AnyDatabaseError
+from django.db import transaction
 from django.utils import timezone
 
-from apps.ingest import bell, files, refused, tally
+from apps.ingest import bell, committing, files, refused
+from apps.ingest.committing import Delivery
 from apps.ingest.ids import derived_id
-from apps.ingest.models import InboundEvent, Refusal
+from apps.ingest.models import InboundEvent
 from apps.ingest.notices import note_decision_request
 from apps.ingest.writing import writing
 from apps.providers import registry
@@ -31,7 +31,6 @@ from apps.providers.engine.mapping import Mapping
 from apps.providers.engine.payload import parse
 from apps.providers.engine.signatures import Reason, SignedRequest, Verdict, best_verdict, verify
 from apps.providers.engine.spec import EventSpec
-from apps.providers.models import Endpoint
 from apps.providers.registry import EndpointRuntime
 
 log = logging.getLogger(__name__)
@@ -91,8 +90,8 @@ def accept(
     url: str = "",
     url_token: str = "",
 ) -> Accepted | Refused:
-    """Prove and store one delivery. `headers` have lower-case names; `now` is aware. Database errors and
-    files.StorageFailed pass through.
+    """Prove and store one delivery. `headers` have lower-case names; `now` is aware. Database errors,
+    committing.NotStoredError and files.StorageFailed pass through.
 
     What cannot be proved is kept sealed, so that it can be checked again; see refused.py.
     """
@@ -104,14 +103,22 @@ def accept(
         kept = refused.keep(endpoint.id, request, verdict.reason.value, now, trace_id=trace_id, address=address)
         return refuse(endpoint, 401, verdict.reason.value, _detail(endpoint, verdict), now, not_kept=not kept)
     delivery_id, created, event = store(endpoint, request, verdict, now, trace_id)
-    if verdict.secret_id:
-        registry.note_secret_used(verdict.secret_id, now)
     if created:
         bell.ring()
-    if event is None or event.answer is None:
-        return Accepted(delivery_id, not created)
-    note_decision_request(endpoint.id, event.name, now)
-    return Accepted(delivery_id, not created, event.answer)
+    answer = event.answer if event is not None else None
+    _note_use(endpoint, verdict, event.name if event is not None and answer is not None else "", now)
+    return Accepted(delivery_id, not created, answer)
+
+
+def _note_use(endpoint: EndpointRuntime, verdict: Verdict, decision: str, now: datetime) -> None:
+    """What operators like to know of a delivery. It is committed by now, and must be acknowledged whatever fails."""
+    try:
+        if verdict.secret_id:
+            registry.note_secret_used(verdict.secret_id, now)
+        if decision:
+            note_decision_request(endpoint.id, decision, now)
+    except AnyDatabaseError:
+        log.warning("the use of a secret of %s could not be noted", endpoint.name, exc_info=True)
 
 
 def _detail(endpoint: EndpointRuntime, verdict: Verdict) -> str:
@@ -135,16 +142,7 @@ def refuse(
 ) -> Refused:
     """Count the refusal under its reason, and say in the log which setting to look at."""
     log.warning("webhook for %s refused (%s): %s", endpoint.name, reason, detail)
-    hour = now.replace(minute=0, second=0, microsecond=0)
-    counted = {"count": F("count") + 1, "not_kept": F("not_kept") + int(not_kept), "last_at": now}
-    with writing():
-        place = {"endpoint_id": endpoint.id, "hour": hour, "reason": reason[:40]}
-        if not Refusal.objects.filter(**place).update(**counted):
-            Refusal.objects.bulk_create([Refusal(**place, last_at=now)], ignore_conflicts=True)
-            Refusal.objects.filter(**place).update(**counted)
-        Endpoint.objects.filter(pk=endpoint.id).update(
-            last_refused_at=now, last_refused_reason=f"{reason}: {detail}"[:200]
-        )
+    committing.count_refusal(endpoint.id, now, reason, detail, not_kept=not_kept)
     return Refused(status, reason, detail)
 
 
@@ -156,39 +154,38 @@ def store(
     Whoever stores a new delivery rings the bell.
     """
     kept = storable(endpoint.provider.mapping, request.body, request.headers.get("content-type", ""))
-    row = _row(endpoint, request, kept, received_at, trace_id, verdict)
-    created = _insert_once(row) if kept.file is None else _insert_with_file(row, kept.file)
-    return row.delivery_id, created, kept.event
+    delivery = _delivery(endpoint, request, kept, received_at, trace_id, verdict)
+    created = committing.insert(delivery) if kept.file is None else _insert_with_file(delivery, kept.file)
+    return delivery.delivery_id, created, kept.event
 
 
-def _row(
+def _delivery(
     endpoint: EndpointRuntime,
     request: SignedRequest,
     kept: "Storable",
-    now: datetime,
+    received_at: datetime,
     trace_id: str,
     verdict: Verdict,
-) -> InboundEvent:
-    body, headers = request.body, request.headers
-    digest = hashlib.sha256(body).hexdigest()
+) -> Delivery:
+    headers = request.headers
+    digest = hashlib.sha256(request.body).hexdigest()
     # Only what the signature covers may tell deliveries apart: an id of the provider's, else the body itself.
     key = f"id:{verdict.covered_id}"[:255] if verdict.covered_id else f"sha256:{digest}"
-    return InboundEvent(
+    return Delivery(
         delivery_id=derived_id("delivery", endpoint.provider.slug, endpoint.slug, key),
         delivery_key=key,
         endpoint_id=endpoint.id,
         provider=endpoint.provider.slug,
         account=endpoint.account,
         environment=endpoint.environment,
-        received_at=now,
-        next_attempt_at=now,
+        received_at=received_at,
         trace_id=trace_id,
         content_type=headers.get("content-type", "")[:100].replace("\x00", ""),
         headers={
             name: headers[name][:MAX_HEADER_LENGTH].replace("\x00", "") for name in KEPT_HEADERS if name in headers
         },
         body=kept.body,
-        body_size=len(body),
+        body_size=len(request.body),
         body_sha256=digest,
     )
 
@@ -216,39 +213,11 @@ def storable(mapping: Mapping, body: bytes, content_type: str) -> Storable:
     return Storable(kept, file, event)
 
 
-@cache
-def _insert_sql(vendor: str) -> str:
-    fields = [field for field in InboundEvent._meta.concrete_fields if not field.primary_key]
-    names = ", ".join(f'"{field.column}"' for field in fields)
-    places = ", ".join(["%s"] * len(fields))
-    table = InboundEvent._meta.db_table
-    return f'INSERT INTO "{table}" ({names}) VALUES ({places}) ON CONFLICT (delivery_id) DO NOTHING'  # noqa: S608
-
-
-def _insert_once(row: InboundEvent) -> bool:
-    """One committed INSERT and its count; False when the delivery was there already.
-
-    The constraint decides, not a look before.
-    """
-    with writing(), transaction.atomic():
-        return _insert(row)
-
-
-def _insert_with_file(row: InboundEvent, file: EmbeddedFile) -> bool:
-    """As `_insert_once`, with the file on the disk before the row is committed."""
-    if InboundEvent.objects.filter(delivery_id=row.delivery_id).exists():
-        return _insert_once(row)  # a repetition, perhaps of a call erased since: nothing of it is written again
+def _insert_with_file(delivery: Delivery, file: EmbeddedFile) -> bool:
+    """As committing.insert, with the file on the disk before the row is committed."""
+    if InboundEvent.objects.filter(delivery_id=delivery.delivery_id).exists():
+        return committing.insert(delivery)  # a repetition, perhaps of a call erased since: no file is written again
     files.write(file)  # outside the transaction: it takes long
     with writing(), transaction.atomic():
-        row.file = files.hold(file)
-        return _insert(row)
-
-
-def _insert(row: InboundEvent) -> bool:
-    fields = [field for field in InboundEvent._meta.concrete_fields if not field.primary_key]
-    values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]
-    with connection.cursor() as cursor:
-        cursor.execute(_insert_sql(connection.vendor), values)
-        created = bool(cursor.rowcount == 1)
-        tally.add(cursor, [(row, created)])
-    return created
+        delivery.file_id = files.hold(file).pk
+        return committing.insert(delivery)

@@ -7,17 +7,25 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any, Protocol
 
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
-from apps.ingest.models import InboundEvent, Tally
+from apps.ingest.models import Tally
 
 # By process, so that two web processes never wait for one row; a few rows an hour are little to add up.
 SHARDS = 16
 
 
-def add(cursor: CursorWrapper, outcomes: Sequence[tuple[InboundEvent, bool]]) -> None:
+class Counted(Protocol):
+    """What is counted of a delivery."""
+
+    endpoint_id: int
+    received_at: datetime
+
+
+def add(cursor: CursorWrapper, outcomes: Sequence[tuple[Counted, bool]]) -> None:
     """Count each delivery in the hour of its `received_at`: accepted if it was created, else repeated.
 
     To be called in the transaction of the INSERTs and after them: the counters are what all wait for, so they are
@@ -28,7 +36,7 @@ def add(cursor: CursorWrapper, outcomes: Sequence[tuple[InboundEvent, bool]]) ->
     if not places:
         return
     shard = os.getpid() % SHARDS
-    values: list[str | datetime | int | None] = []
+    values: list[Any] = []
     for hour, endpoint_id in places:
         accepted, repeated = counts[hour, endpoint_id, True], counts[hour, endpoint_id, False]
         values += [connection.ops.adapt_datetimefield_value(hour), endpoint_id, shard, accepted, repeated]

@@ -126,8 +126,10 @@ class _Holder:
         self.noted: dict[int, datetime] = {}
 
     def current(self, clock: Callable[[], float] = time.monotonic) -> _Snapshot:
-        if self.snapshot is not None and clock() - self.looked_at < LOOK_EVERY_SEC:
-            return self.snapshot
+        snapshot = self.snapshot
+        if snapshot is not None and (clock() - self.looked_at < LOOK_EVERY_SEC or self.lock.locked()):
+            # One looks; meanwhile the others go on, so that a database that hangs does not hold all of them.
+            return snapshot
         with self.lock:
             stamp = RegistryStamp.objects.filter(pk=1).values_list("value", flat=True).first() or 0
             if self.snapshot is None or self.snapshot.stamp != stamp:

@@ -16,7 +16,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from apps.history import record as history
-from apps.ingest import files, inbox, retention, storage, tasks
+from apps.ingest import committing, files, inbox, retention, storage, tasks
 from apps.ingest.models import Artifact, CallKey, InboundEvent, Message, StoredFile
 from apps.ingest.operations import erase_call, replay
 from apps.providers import catalog, registry
@@ -219,7 +219,7 @@ def test_other_deliveries_do_not_need_the_storage(deliver):
 
 
 def test_a_database_that_fails_leaves_an_orphan_at_most(deliver, folder):
-    with patch.object(inbox, "_insert", side_effect=DatabaseError):
+    with patch.object(committing, "insert", side_effect=DatabaseError):
         assert deliver(audio(), provider=SLUG).status_code == 503
     assert not InboundEvent.objects.exists()
     assert not StoredFile.objects.exists()

@@ -27,7 +27,9 @@ def client_address(peer: str, forwarded_for: str | None, trusted: Sequence[Netwo
     long as the hop that handed it on is trusted; an entry that is no address ends the reading.
     """
     client = peer
-    for hop in reversed((forwarded_for or "").split(",")):
+    if not forwarded_for or not trusted:
+        return client
+    for hop in reversed(forwarded_for.split(",")):
         parsed = _address(hop)
         if parsed is None or not contains(trusted, client):
             break

@@ -9,7 +9,7 @@ from collections.abc import Mapping as MappingType
 from typing import Any
 
 from apps.providers.engine.collect import Collections, call_document
-from apps.providers.engine.conditions import holds
+from apps.providers.engine.conditions import compile_when, holds
 from apps.providers.engine.errors import MappingError
 from apps.providers.engine.filling import DEFAULT as DEFAULT
 from apps.providers.engine.filling import DERIVED as DERIVED
@@ -48,7 +48,10 @@ class Mapping:
         self._plans: dict[str, EventPlan] = {}
         self._call_plan = CallPlan(spec)
         self._redact = [
-            (part.when, compile_patterns(self._under_all_names(part.paths), hashed=part.hashed))
+            (
+                compile_when(part.when) if part.when else None,
+                compile_patterns(self._under_all_names(part.paths), hashed=part.hashed),
+            )
             for part in spec.redact
             if not part.rows
         ]
@@ -67,7 +70,7 @@ class Mapping:
         """The body without the secrets that the mapping names; the very same object when there are none."""
         views = self._views(payload)
         for when, redactor in self._redact:
-            if not when or any(holds(when, view) for view in views):
+            if when is None or any(map(when, views)):
                 body = redactor(body)
         for part in self._redact_rows:
             patterns = list(self._in_rows(part, payload, views))

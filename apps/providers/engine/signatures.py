@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
@@ -121,6 +122,17 @@ class HmacScheme(_SchemeModel):
     tolerance_past_sec: int = Field(default=300, ge=0)
     tolerance_future_sec: int = Field(default=300, ge=0)
     secret_encoding: Literal["text", "base64", "whsec"] = "text"  # noqa: S105
+
+    @cached_property
+    def item_patterns(self) -> list[re.Pattern[str]]:
+        """Reads each item; the text around the placeholders is taken literally."""
+        return [re.compile(_item_pattern(self, item)) for item in self.items]
+
+    @cached_property
+    def signed_pieces(self) -> list[bytes | str]:
+        """The template of what is signed: literals as bytes, names of placeholders as text."""
+        pieces = enumerate(_PLACEHOLDER.split(self.signed))
+        return [piece if index % 2 else _bytes(piece) for index, piece in pieces if piece]
 
     @model_validator(mode="after")
     def _items_can_be_read(self) -> Self:
@@ -373,10 +385,9 @@ def _read_items(scheme: HmacScheme, value: str) -> dict[str, set[str]]:
     """Every text found for each placeholder in the signature header; parts of no known form are skipped."""
     parts = [value] if scheme.separator is None else value.split(scheme.separator)
     found: dict[str, set[str]] = {"signature": set(), "timestamp": set(), "id": set()}
-    for item in scheme.items:
-        pattern = _item_pattern(scheme, item)
+    for pattern in scheme.item_patterns:
         for part in parts:
-            match = re.fullmatch(pattern, part)
+            match = pattern.fullmatch(part)
             for name, text in match.groupdict().items() if match else ():
                 found[name].add(text)
     if not found["signature"]:
@@ -386,7 +397,6 @@ def _read_items(scheme: HmacScheme, value: str) -> dict[str, set[str]]:
 
 
 def _item_pattern(scheme: HmacScheme, item: str) -> str:
-    """A regular expression that reads one item; the text around the placeholders is taken literally."""
     pieces = _PLACEHOLDER.split(item)  # literal, name, literal, name, ..., literal
     names = (f"(?P<{name}>{_text_pattern(scheme, name)})" for name in pieces[1::2])
     literals = [re.escape(piece) for piece in pieces[::2]]
@@ -421,9 +431,11 @@ def _header(headers: Mapping[str, str], name: str, missing: Reason) -> str:
 
 def _signature(scheme: HmacScheme, key: bytes, body: bytes, texts: Mapping[str, str]) -> str:
     mac = hmac.new(key, digestmod=scheme.algorithm)
-    for index, piece in enumerate(_PLACEHOLDER.split(scheme.signed)):
-        is_literal = index % 2 == 0
-        mac.update(body if piece == "body" and not is_literal else _bytes(piece if is_literal else texts[piece]))
+    for piece in scheme.signed_pieces:
+        if isinstance(piece, bytes):
+            mac.update(piece)
+        else:
+            mac.update(body if piece == "body" else _bytes(texts[piece]))
     return mac.hexdigest() if scheme.encoding == "hex" else base64.b64encode(mac.digest()).decode()
 
 
