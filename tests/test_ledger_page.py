@@ -72,3 +72,13 @@ def test_it_is_for_those_who_may_see_deliveries(open_page, client):
     assert PAGE in client.get("/admin/ingest/inboundevent/").content.decode()
     client.force_login(User.objects.create_user("somebody", is_staff=True))
     assert client.get(PAGE).status_code == 403
+
+
+def test_what_waits_says_why_and_for_how_long(client, arrive, drain):
+    arrive(sample(TRANSFER, call_id="never opened"), timezone.now() - timedelta(hours=3, minutes=10))
+    drain()
+    client.force_login(User.objects.create_superuser("admin"))
+    why = "for 3\N{NO-BREAK SPACE}hours: nothing has opened its call yet"
+    assert why in client.get("/admin/ingest/inboundevent/?state__exact=waiting").content.decode()
+    row = InboundEvent.objects.get()
+    assert why in client.get(f"/admin/ingest/inboundevent/{row.pk}/change/").content.decode()

@@ -10,6 +10,7 @@ from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 
@@ -105,6 +106,8 @@ class InboundEventAdmin(LargeTableAdmin):
 
     @display(description="error")
     def problem(self, obj: InboundEvent) -> SafeString | str:
+        if obj.state == State.WAITING:
+            return cut(_why_it_waits(obj), 44)
         return cut(f"{obj.error_code}: {obj.error_detail}", 44) if obj.error_code else "-"
 
     # --- one delivery -------------------------------------------------------------------------------------
@@ -181,6 +184,10 @@ class InboundEventAdmin(LargeTableAdmin):
         return back
 
 
+def _why_it_waits(event: InboundEvent) -> str:
+    return f"for {timesince(event.received_at, depth=1)}: nothing has opened its call yet"
+
+
 def _search(term: str) -> Q:
     condition = Q(call_id=term)
     plain = term.replace("-", "").lower()
@@ -204,6 +211,7 @@ def _facts(event: InboundEvent) -> list[tuple[str, str]]:
     return [
         ("Received", f"{utc(event.received_at)} UTC"),
         ("Worked off", f"{utc(event.processed_at)} UTC" if event.processed_at else "not yet"),
+        *([("Waits", _why_it_waits(event))] if event.state == State.WAITING else []),
         ("Event", f"{event.event or '-'}" + (f" (our word: {event.kind})" if event.kind else "")),
         ("Provider's clock", event.occurred_at or "not told"),
         ("Call id", event.call_id or "-"),

@@ -160,7 +160,7 @@ def test_a_view_of_one_moment_does_not_see_what_is_committed_meanwhile_and_keeps
 
 @pytest.fixture
 def run(capsys):
-    def told(*arguments: str) -> str:
+    def told(*arguments):
         call_command("ledger", *arguments)
         return capsys.readouterr().out
 

@@ -8,7 +8,7 @@ import pytest
 from django.apps import apps as django_apps
 from django.db import connection, transaction
 
-from apps.ingest import committing, tally
+from apps.ingest import tally
 from apps.ingest.models import InboundEvent, Tally
 from apps.providers.models import Endpoint
 from tests.calls import ARRIVAL, ENDED, STARTED, sample
@@ -67,7 +67,7 @@ def test_what_cannot_be_counted_is_not_stored(arrive, monkeypatch):
     def fail(*args: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(committing.tally, "add", fail)
+    monkeypatch.setattr(tally, "add", fail)
     with pytest.raises(ZeroDivisionError):
         arrive(sample(STARTED), ARRIVAL)
     assert not InboundEvent.objects.exists()
