@@ -62,10 +62,6 @@ def wsgi(db: None) -> ModuleType:
     return module
 
 
-<<<<<<< HEAD
-@pytest.fixture(params=["view", "lane", pytest.param("shared commits", marks=pytest.mark.django_db(transaction=True))])
-def door(request: pytest.FixtureRequest, wsgi: ModuleType, catalogue: None) -> Iterator[Door]:
-=======
 @pytest.fixture
 def in_the_test_s_transaction(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The end of a request drops a connection that is left within a transaction; here the test's is."""
@@ -77,7 +73,6 @@ def in_the_test_s_transaction(db: None, monkeypatch: pytest.MonkeyPatch) -> None
 def door(
     request: pytest.FixtureRequest, wsgi: ModuleType, catalogue: None, in_the_test_s_transaction: None
 ) -> Iterator[Door]:
->>>>>>> 12ff84aaa44cb4483bbcd9f4f72acd40984a4d6e
     application = wsgi.application
     if request.param == "view":
         application = wsgi.with_content_length(wsgi.django_application, wsgi._limit_of)
@@ -157,13 +152,8 @@ def id_of(body: bytes) -> uuid.UUID:
 
 
 def refused(status: str, code: str, message: str, **more: str) -> tuple[str, list[tuple[str, str]], bytes]:
-<<<<<<< HEAD
-    told = f'{{"code":"{code}","message":"{message}","implementation":"{IMPLEMENTATION}","context":{{"trace_id":"TRACE"}}}}'
-    return answer_of(status, told.encode(), **more)
-=======
     told = f'"code":"{code}","message":"{message}","implementation":"{IMPLEMENTATION}","context":{{"trace_id":"TRACE"}}'
     return answer_of(status, b"{%s}" % told.encode(), **more)
->>>>>>> 12ff84aaa44cb4483bbcd9f4f72acd40984a4d6e
 
 
 STORED, DUPLICATE = stored(), stored(duplicate="true")
