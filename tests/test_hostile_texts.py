@@ -5,9 +5,12 @@ import hashlib
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
-from apps.ingest.models import InboundEvent, Message
-from tests.calls import ENDED, as_body, sample, signed
+from apps.ingest.models import InboundEvent, Message, RefusedDelivery
+from apps.ingest.recheck import recheck
+from apps.providers.models import AuthConfig, Secret
+from tests.calls import ENDED, SECRET, as_body, sample, signed
 from tests.hostile import compressed, encoded, json_bodies, naughty_events
 
 pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
@@ -101,3 +104,24 @@ def test_a_compressed_body_is_kept_as_sent_and_never_inflated(deliver, drain):
     assert set(InboundEvent.objects.values_list("state", flat=True)) <= {"failed", "processed"}
     # What is said to be compressed and is not is read like any other.
     assert InboundEvent.objects.filter(state="processed").count() == 2
+
+
+def test_half_of_a_chunked_body_is_not_taken_for_the_whole_where_nothing_covers_it(deliver, drain):
+    AuthConfig.objects.filter(endpoint__slug="default", endpoint__provider__slug="retell").update(
+        scheme={"kind": "token", "header": "X-Secret"}
+    )
+    body = as_body(sample(ENDED))
+    chunked = {"X-Secret": SECRET, "Transfer-Encoding": "chunked"}
+    told = deliver(body[:-5], headers=chunked)
+    assert (told.status_code, told.json()["code"]) == (400, "HTTP_400")
+    # Nor when it was refused for another reason first, which is mended.
+    assert deliver(body[:-5], headers=chunked | {"X-Secret": "another"}).status_code == 401
+    secret = Secret(auth_config=AuthConfig.objects.get(endpoint__slug="default", endpoint__provider__slug="retell"))
+    secret.set_value("another")
+    secret.save()
+    assert recheck(RefusedDelivery.objects.all(), timezone.now()).refused == {"body_incomplete": 1}
+    assert not InboundEvent.objects.exists()
+    assert deliver(body, headers=chunked).status_code == 200
+    assert deliver(body[:-5], headers={"X-Secret": SECRET}).status_code == 200  # its length says that it is all
+    drain()
+    assert sorted(InboundEvent.objects.values_list("state", flat=True)) == ["failed", "processed"]

@@ -116,7 +116,7 @@ def accept(
             limits.note_refused(address, now)
         kept = refused.keep(endpoint.id, request, verdict.reason.value, now, trace_id=trace_id, address=address)
         return refuse(endpoint, 401, verdict.reason.value, _detail(endpoint, verdict), now, not_kept=not kept)
-    if _may_be_half(request, verdict):
+    if may_be_half(request, verdict):
         return refuse(endpoint, 400, "body_incomplete", "the body came in chunks and is no whole JSON", now)
     # Where nothing need be proved, nobody has proved himself.
     wait_sec = limits.throttled(endpoint, address if verdict.reason is Reason.OK else "", now)
@@ -142,7 +142,7 @@ def _note_use(endpoint: EndpointRuntime, verdict: Verdict, decision: str, now: d
         log.warning("the use of a secret of %s could not be noted", endpoint.name, exc_info=True)
 
 
-def _may_be_half(request: SignedRequest, verdict: Verdict) -> bool:
+def may_be_half(request: SignedRequest, verdict: Verdict) -> bool:
     """Whether the connection may have broken in the middle of the body: servers do not tell where it came in chunks.
 
     A signature over the body would not have held; half of a JSON text is none.

@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from apps.history.record import record_many
 from apps.ingest import bell, refused
 from apps.ingest.files import StorageFailed
-from apps.ingest.inbox import allowed, authenticate, store
+from apps.ingest.inbox import allowed, authenticate, may_be_half, store
 from apps.ingest.models import RefusedDelivery
 from apps.ingest.writing import writing
 from apps.providers import registry, vault
@@ -118,4 +118,6 @@ def _judge(row: RefusedDelivery, endpoints: Endpoints) -> _Proven | str:
         return "key_missing"
     # Secrets have an end and no beginning: one that is valid today was valid at any time before.
     verdict = authenticate(endpoint, request, row.received_at)
-    return _Proven(endpoint, request, verdict) if verdict.authentic else verdict.reason.value
+    if not verdict.authentic:
+        return verdict.reason.value
+    return "body_incomplete" if may_be_half(request, verdict) else _Proven(endpoint, request, verdict)
