@@ -73,7 +73,7 @@ def send(stack: Stack, kinds: Sequence[Deliveries], sent: Sent, seconds: float) 
 
 
 def verify(told: Json) -> Json:
-    """{problems, calls, drained_sec, lag_ms}: what of the acknowledged deliveries of a batch is not where it belongs."""
+    """{problems, calls, drained_sec, lag_ms} of a batch: what was acknowledged and is not where it belongs."""
     drained_sec = _wait_until_drained()
     acknowledged = {identifier: int(number) for number, identifier in told["acknowledged"].items()}
     calls = _calls(told["run"])
