@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -265,4 +266,6 @@ def _verify_here(path: Path) -> Json:
 
 
 if __name__ == "__main__":
+    # Ended from outside it takes its servers and folders with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())
