@@ -12,7 +12,7 @@ TYPECHECK_ENV := SERVICE_ENV=test SECRET_KEY=none FIELD_ENCRYPTION_KEYS=t1:none 
 BENCH_ENV := SERVICE_ENV=test SECRET_KEY=none FIELD_ENCRYPTION_KEYS=t1:none PSEUDONYM_KEY=t1:known-to-every-reader
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-sqlite test-postgres image-steps browser lint typecheck coverage proof bench bench-normalise bench-monitoring bench-two-phase clean
+.PHONY: help install run demo test test-sqlite test-postgres image-steps browser lint typecheck coverage proof bench bench-normalise bench-monitoring bench-two-phase bench-figures clean
 .NOTPARALLEL:
 
 help: ## Show this list
@@ -68,6 +68,9 @@ bench-monitoring: $(RUN_STAMP) ## Measure how many checks of providers' pages on
 bench-two-phase: $(RUN_STAMP) ## Send 1,000 webhooks/s to the whole service, then look for each in its message and in the numbers
 	@$(BENCH_ENV) $(PY) -m bench.two_phase
 	@$(BENCH_ENV) $(PY) -m bench.two_phase --sqlite
+
+bench-figures: $(RUN_STAMP) ## Write what the benches last measured into docs/performance.md
+	@$(PY) -m bench.figures --write
 
 clean: ## Remove .venv and caches; data and .env stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
