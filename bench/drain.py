@@ -1,7 +1,7 @@
 """How many deliveries a second worker processes turn into messages and daily numbers, from the inbox on.
 
-`make bench-drain`: fills the inbox of a durable PostgreSQL, then lets one and two processes work it off as a worker does,
-in interleaved rounds with and without the daily numbers. `--backlog` shows the rate and the memory along a long drain.
+`make bench-drain`: fills the inbox of a durable PostgreSQL, then lets one and two processes work it off as a worker
+does, in interleaved rounds with and without the daily numbers. `--backlog` shows the rate and the memory along a long drain.
 """
 
 import argparse
@@ -100,7 +100,7 @@ def _in_process(arguments: argparse.Namespace) -> None:
     if arguments.fill:
         fill(arguments.fill, arguments.run)
     else:
-        print(json.dumps(work(arguments.without_numbers)))
+        sys.stdout.write(json.dumps(work(arguments.without_numbers)))
 
 
 # --- the bench ----------------------------------------------------------------------------------------------------

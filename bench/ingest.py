@@ -105,7 +105,7 @@ class Bench:
         place = ["-h", url.hostname or "", "-p", str(url.port), "-U", url.username or "", url.path.lstrip("/")]
         with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
             # A body of the same length for each row, without pgbench's own variables (`:name`).
-            script.write(f"INSERT INTO bench_bare (body) VALUES ('{text.replace(':', ';')}');\n")
+            script.write("INSERT INTO bench_bare (body) VALUES ('" + text.replace(":", ";") + "');\n")
             script.flush()
             argv = [program, "-n", "-f", script.name, "-c", str(PGBENCH_CLIENTS), "-j", "2"]
             argv += ["-T", str(max(1, round(self.seconds))), *place]

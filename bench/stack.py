@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 
@@ -22,9 +22,10 @@ from apps.providers.engine.payload import parse
 from apps.providers.engine.signatures import sign
 from bench.load import post
 from bench.payloads import payload_of
+from voicelens.children import Spec
 from voicelens.leash import leashed
 from voicelens.services import HOST, Services, free_port
-from voicelens.supervisor import Options, Spec, health_at, service_specs
+from voicelens.supervisor import Options, health_at, service_specs
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = "known to sender and receiver of a bench"  # noqa: S105 - it guards nothing
@@ -142,7 +143,7 @@ class Stack:
         self.services.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def __enter__(self) -> "Stack":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -161,7 +162,7 @@ class Deliveries:
         spec = catalog.load(slug)
         self.scheme = spec.auth
         identity = ProviderMapping(spec.mapping).identify(parse(self.body))
-        self._call_id = identity.call_id.encode()
+        self._call_id = (identity.call_id or "").encode()
         if not self._call_id or self._call_id not in self.body:
             raise ValueError(f"{slug}: its sample names no call that could be replaced")
 

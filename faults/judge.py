@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 # The states in which a delivery has had its effect, or rightly has none.
 SETTLED = frozenset({"processed", "stored", "ignored"})
@@ -92,5 +91,6 @@ def _of_messages(found: Found) -> Iterator[str]:
         yield f"double: call {key} has a message, and no delivery makes it"
     for provider in {provider for provider, _ in found.clean} | set(found.totals):
         calls = sum(1 for key in found.clean if key[0] == provider)
-        if found.totals.get(provider, 0) != calls:
-            yield f"numbers: {provider} has {found.totals.get(provider, 0)} calls in the daily numbers, and {calls} messages"
+        counted = found.totals.get(provider, 0)
+        if counted != calls:
+            yield f"numbers: {provider} has {counted} calls in the daily numbers, and {calls} messages"

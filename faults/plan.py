@@ -1,8 +1,10 @@
 """Which fault strikes when: a pure function of the seed, so that a run can be repeated."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+Parts = tuple[str, ...]
 
 PARTS = {"postgres": ("web", "worker", "beat", "redis", "postgres"), "sqlite": ("web", "worker", "beat", "redis")}
 FROZEN = {"postgres": ("web", "worker", "postgres"), "sqlite": ("web", "worker")}
@@ -16,7 +18,7 @@ class Fault:
     """After `pause_sec` of peace this strikes these parts for `for_sec`; `shift_sec` is the clock's."""
 
     kind: str
-    parts: tuple[str, ...] = ()
+    parts: Parts = ()
     pause_sec: float = 0.0
     for_sec: float = 0.0
     shift_sec: int = 0
@@ -29,41 +31,32 @@ class Fault:
 def plan(seed: int, rounds: int, profile: str) -> list[Fault]:
     """The faults of a run, in order."""
     chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
-    singles = _in_turn(chance, PARTS[profile])
-    pairs = _in_turn(chance, [(one, two) for one in PARTS[profile] for two in PARTS[profile] if one < two])
+    parts = PARTS[profile]
+    singles = _in_turn(chance, [(one,) for one in parts])
+    pairs = _in_turn(chance, [(one, two) for one in parts for two in parts if one < two])
     faults: list[Fault] = []
     while len(faults) < rounds:
         for kind in chance.sample(KINDS, len(KINDS)):
-            faults.append(_fault(chance, kind, profile, singles, pairs))
+            faults.append(_fault(chance, kind, FROZEN[profile], singles, pairs))
     return faults[:rounds]
 
 
-def _fault(chance: random.Random, kind: str, profile: str, singles: "_Turn", pairs: "_Turn") -> Fault:
+def _fault(chance: random.Random, kind: str, frozen: Parts, singles: Iterator[Parts], pairs: Iterator[Parts]) -> Fault:
     pause_sec, for_sec = chance.uniform(0.3, 1.5), chance.uniform(0.2, 2.0)
     match kind:
         case "kill":
-            return Fault(kind, (singles.next(),), pause_sec, for_sec)
+            return Fault(kind, next(singles), pause_sec, for_sec)
         case "kill two":
-            return Fault(kind, pairs.next(), pause_sec, for_sec)
+            return Fault(kind, next(pairs), pause_sec, for_sec)
         case "freeze":
-            return Fault(kind, (chance.choice(FROZEN[profile]),), pause_sec, chance.uniform(1.0, 3.0))
+            return Fault(kind, (chance.choice(frozen),), pause_sec, chance.uniform(1.0, 3.0))
         case "move clock":
             return Fault(kind, (), pause_sec, chance.uniform(1.0, 2.0), chance.choice(CLOCK_SHIFTS_SEC))
         case _:
             return Fault(kind, (), pause_sec, for_sec)
 
 
-class _Turn:
+def _in_turn(chance: random.Random, choices: Sequence[Parts]) -> Iterator[Parts]:
     """Each of them once before one comes again, shuffled anew each time."""
-
-    def __init__(self, chance: random.Random, choices: Sequence) -> None:  # type: ignore[type-arg]
-        self._chance, self._choices, self._left = chance, list(choices), []  # type: ignore[var-annotated]
-
-    def next(self):  # type: ignore[no-untyped-def]
-        if not self._left:
-            self._left = self._chance.sample(self._choices, len(self._choices))
-        return self._left.pop()
-
-
-def _in_turn(chance: random.Random, choices: Sequence) -> _Turn:  # type: ignore[type-arg]
-    return _Turn(chance, choices)
+    while True:
+        yield from chance.sample(choices, len(choices))

@@ -147,7 +147,7 @@ class Senders:
         try:
             line.request("POST", f"/webhook/{parcel.sent.provider}", parcel.body, self._headers(parcel))
             answer = line.getresponse()
-            body = answer.read()
+            answer.read()
         except (OSError, http.client.HTTPException):
             parcel.sent.answers.append(0)
             return
@@ -160,12 +160,12 @@ class Senders:
             self.slow_answers_sec.append(time.monotonic() - started)
             if answer.headers["Retry-After"] is None:
                 parcel.sent.answers.append(-503)  # the judge knows no such answer
-        del body
 
     def _cut(self, parcel: Parcel) -> None:
         """Half of it, and the connection is gone."""
         head = "".join(f"{name}: {value}\r\n" for name, value in self._headers(parcel).items())
-        text = f"POST /webhook/{parcel.sent.provider} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(parcel.body)}\r\n{head}\r\n"
+        first = f"POST /webhook/{parcel.sent.provider} HTTP/1.1\r\nHost: x\r\n"
+        text = f"{first}Content-Length: {len(parcel.body)}\r\n{head}\r\n"
         try:
             with socket.create_connection(self.address, timeout=5) as line:
                 line.sendall(text.encode() + parcel.body[: len(parcel.body) // 2])

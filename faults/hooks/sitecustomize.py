@@ -3,11 +3,11 @@
 `FAULTS_FOLDER` holds the switches: `clock` with the seconds to shift by, `disk_full` while files cannot be written.
 """
 
-import builtins
 import errno
 import os
 import threading
 import time
+from pathlib import Path
 
 _folder = os.environ.get("FAULTS_FOLDER", "")
 _artifacts = os.environ.get("ARTIFACTS_DIR", "?")
@@ -15,15 +15,14 @@ _open = os.open
 
 
 def _open_unless_full(path, flags, *args, **kwargs):  # type: ignore[no-untyped-def]
-    if flags & os.O_CREAT and str(path).startswith(_artifacts) and os.path.exists(f"{_folder}/disk_full"):
+    if flags & os.O_CREAT and str(path).startswith(_artifacts) and Path(_folder, "disk_full").exists():
         raise OSError(errno.ENOSPC, "No space left on device")
     return _open(path, flags, *args, **kwargs)
 
 
 def _shift() -> float:
     try:
-        with builtins.open(f"{_folder}/clock") as file:
-            return float(file.read() or 0)
+        return float(Path(_folder, "clock").read_text() or 0)
     except (OSError, ValueError):
         return 0.0
 
