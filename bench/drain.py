@@ -1,7 +1,7 @@
 """How many deliveries a second worker processes turn into messages and daily numbers, from the inbox on.
 
 `make bench-drain`: fills the inbox of a durable PostgreSQL, then lets one and two processes work it off as a worker
-does, in interleaved rounds with and without the daily numbers. `--backlog` shows the rate and the memory along a long drain.
+does, in interleaved rounds with and without the daily numbers. `--backlog` shows rate and memory along a long drain.
 """
 
 import argparse

@@ -105,7 +105,7 @@ class Bench:
         place = ["-h", url.hostname or "", "-p", str(url.port), "-U", url.username or "", url.path.lstrip("/")]
         with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
             # A body of the same length for each row, without pgbench's own variables (`:name`).
-            script.write("INSERT INTO bench_bare (body) VALUES ('" + text.replace(":", ";") + "');\n")
+            script.write("INSERT INTO bench_bare (body) VALUES ('" + text.replace(":", ";") + "');\n")  # noqa: S608
             script.flush()
             argv = [program, "-n", "-f", script.name, "-c", str(PGBENCH_CLIENTS), "-j", "2"]
             argv += ["-T", str(max(1, round(self.seconds))), *place]
@@ -187,7 +187,8 @@ def show(found: Json, out: TextIO) -> None:
         file=out,
     )
     print(
-        f"{OVERLOAD} connections: {overload['of capacity']:.2f} of the capacity (wanted 0.6), {overload['statuses']}, errors {overload['errors']}",
+        f"{OVERLOAD} connections: {overload['of capacity']:.2f} of the capacity (wanted 0.6), "
+        f"{overload['statuses']}, errors {overload['errors']}",
         file=out,
     )
 

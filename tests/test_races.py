@@ -19,7 +19,7 @@ from apps.analytics import rollups
 from apps.analytics.models import DailyProviderStats
 from apps.ingest import claims, operations, tasks
 from apps.ingest import normalise as normalise_module
-from apps.ingest.claims import claim
+from apps.ingest.claims import batch_size, claim
 from apps.ingest.models import CallKey, InboundEvent, Message, Refusal
 from apps.ingest.normalise import normalise
 from apps.ingest.retention import erase_call
@@ -333,14 +333,34 @@ def test_no_row_is_taken_by_two_workers_while_its_lease_lasts(arrive, catalogue,
     assert set(InboundEvent.objects.values_list("attempts", flat=True)) == {1}
 
 
-def test_an_expired_lease_is_taken_over_one_row_at_a_time(arrive, catalogue, settings):
+@pytest.mark.parametrize(
+    ("most", "attempts", "sizes"),
+    [(200, 5, [200, 25, 3, 1, 1]), (1000, 5, [1000, 125, 15, 1, 1]), (200, 2, [200, 1]), (4, 5, [4, 1, 1, 1, 1])],
+)
+def test_what_was_claimed_before_is_taken_in_ever_smaller_batches(settings, most, attempts, sizes):
+    settings.INGEST_BATCH_SIZE, settings.INGEST_MAX_ATTEMPTS = most, attempts
+    assert [batch_size(number) for number in range(attempts)] == sizes
+
+
+def test_an_expired_lease_is_taken_over_in_smaller_batches(arrive, catalogue, settings):
+    settings.INGEST_BATCH_SIZE = 16
     for number in range(3):
         arrive(sample(ENDED, call_id=f"call{number}"))
     now = timezone.now()
     assert len(claim(now)) == 3
     assert claim(now + timedelta(seconds=settings.INGEST_LEASE_SEC - 1)) == []
     later = now + timedelta(seconds=settings.INGEST_LEASE_SEC)
-    assert [len(claim(later)) for _ in range(4)] == [1, 1, 1, 0]
+    assert [len(claim(later)) for _ in range(3)] == [2, 1, 0]
+
+
+@pytest.mark.parametrize("claimed_before", [False, True])
+def test_a_clock_that_was_set_back_keeps_nothing_waiting(arrive, catalogue, claimed_before):
+    now = timezone.now()
+    row = arrive(sample(ENDED), now + timedelta(hours=2))
+    if claimed_before:
+        assert len(claim(now + timedelta(hours=2))) == 1
+    assert [found.pk for found in claim(now)] == [InboundEvent.objects.get(delivery_id=row.delivery_id).pk]
+    assert claim(now) == []
 
 
 def test_a_row_that_kills_its_worker_is_parked_and_harms_no_other(arrive, catalogue, settings):

@@ -90,6 +90,11 @@ class InboundEvent(models.Model):
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["next_attempt_at", "id"], condition=models.Q(state="received"), name="event_to_do"),
+            models.Index(
+                fields=["-attempts", "id"],
+                condition=models.Q(state="received", attempts__gt=0),
+                name="event_tried_before",
+            ),
             models.Index(fields=["call_key", "id"], name="event_of_call"),
             models.Index(fields=["call_id", "provider", "account"], name="event_call_key"),
             models.Index(fields=["endpoint", "-received_at"], name="event_of_endpoint"),
