@@ -5,6 +5,8 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check --quiet
 RUN_STAMP := .venv/.installed
 TEST_STAMP := .venv/.installed-dev
+# Of the fault runs: the same plan and deliveries again.
+SEED ?= 1
 # Test processes; two suit the smallest machine.
 JOBS ?= 2
 # The type checker reads the settings; no key of this machine is needed for that.
@@ -12,7 +14,7 @@ TYPECHECK_ENV := SERVICE_ENV=test SECRET_KEY=none FIELD_ENCRYPTION_KEYS=t1:none 
 BENCH_ENV := SERVICE_ENV=test SECRET_KEY=none FIELD_ENCRYPTION_KEYS=t1:none PSEUDONYM_KEY=t1:known-to-every-reader
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-sqlite test-postgres image-steps browser lint typecheck coverage proof bench bench-normalise bench-monitoring bench-two-phase bench-figures clean
+.PHONY: help install run demo test test-sqlite test-postgres image-steps browser lint typecheck coverage proof bench bench-normalise bench-monitoring bench-two-phase bench-figures bench-ingest bench-drain faults clean
 .NOTPARALLEL:
 
 help: ## Show this list
@@ -45,7 +47,7 @@ lint: $(TEST_STAMP) ## Check style and format
 	$(PY) -m ruff format --check .
 
 typecheck: $(TEST_STAMP) ## Check types
-	$(TYPECHECK_ENV) $(PY) -m mypy vcp apps voicelens bench
+	$(TYPECHECK_ENV) $(PY) -m mypy vcp apps voicelens bench faults
 
 coverage: $(TEST_STAMP) ## Check that the protocol's own tests take every branch of vcp/
 	$(PY) -m coverage run --branch --source=vcp --omit='vcp/tests/*' -m pytest -q vcp -n 0
@@ -71,6 +73,16 @@ bench-two-phase: $(RUN_STAMP) ## Send 1,000 webhooks/s to the whole service, the
 
 bench-figures: $(RUN_STAMP) ## Write what the benches last measured into docs/performance.md
 	@$(PY) -m bench.figures --write
+
+bench-ingest: $(RUN_STAMP) ## Measure how many webhooks a second are acknowledged, beside a bare view and pgbench
+	@$(BENCH_ENV) $(PY) -m bench.ingest
+
+bench-drain: $(RUN_STAMP) ## Measure how many deliveries a second two worker processes turn into messages
+	@$(BENCH_ENV) $(PY) -m bench.drain
+
+faults: $(TEST_STAMP) ## Kill, freeze and cut off the running parts 50 times, and prove that nothing was lost (SEED)
+	@$(BENCH_ENV) $(PY) -m faults --profile postgres --seed $(SEED)
+	@$(BENCH_ENV) $(PY) -m faults --profile sqlite --seed $(SEED)
 
 clean: ## Remove .venv and caches; data and .env stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
