@@ -43,7 +43,7 @@ def batch_size(attempts: int) -> int:
     """How many rows with so many attempts are taken together: an eighth at each, one at the last before parking."""
     if attempts > 0 and attempts >= settings.INGEST_MAX_ATTEMPTS - 1:
         return 1
-    return max(1, settings.INGEST_BATCH_SIZE // 8**attempts)
+    return max(1, int(settings.INGEST_BATCH_SIZE) // int(8**attempts))
 
 
 def release(rows: list[InboundEvent], now: datetime) -> None:

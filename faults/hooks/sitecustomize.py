@@ -29,10 +29,6 @@ def _shift() -> float:
 
 def _follow_the_clock() -> None:
     """time-machine patches the clock of the whole process; what waits goes by the monotonic one, which it leaves."""
-    import datetime
-
-    import time_machine
-
     traveller, shift = None, 0.0
     while True:
         time.sleep(0.1)
@@ -50,6 +46,11 @@ def _follow_the_clock() -> None:
 
 
 if _folder:
+    # Here, not in the thread: a process that forks while another of its threads imports leaves its child a locked door.
+    import datetime
+
+    import time_machine
+
     os.open = _open_unless_full
     threading.Thread(target=_follow_the_clock, name="faults clock", daemon=True).start()
     if hasattr(os, "register_at_fork"):
