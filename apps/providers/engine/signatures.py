@@ -16,6 +16,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from apps.providers.engine.digests import feed
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECONDS_FROM = 10**11  # "auto": as seconds this would be the year 5138, as milliseconds it is 1973
 _PLACEHOLDER = re.compile(r"\{([a-z]+)\}")
@@ -439,7 +441,7 @@ def _signature(scheme: HmacScheme, key: bytes, body: bytes, texts: Mapping[str, 
         if isinstance(piece, bytes):
             mac.update(piece)
         else:
-            mac.update(body if piece == "body" else _bytes(texts[piece]))
+            feed(mac, body if piece == "body" else _bytes(texts[piece]))
     return mac.hexdigest() if scheme.encoding == "hex" else base64.b64encode(mac.digest()).decode()
 
 
