@@ -1,4 +1,4 @@
-"""Every door gives the same answers, byte by byte: the Django view, the lane before it, the lane with shared commits.
+"""Every door gives the same answers, byte by byte: Django's view, the lane beside it, the lane with shared commits.
 
 Each request is told as a WSGI server tells it, and each answer is written out here: no door is measured by another.
 """
@@ -21,7 +21,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.test import Client
 from django.utils import timezone
 
-from apps.ingest import committing, inbox, lane
+from apps.ingest import committing, inbox
 from apps.ingest.committing import NotStoredError
 from apps.ingest.ids import derived_id
 from apps.ingest.models import InboundEvent, Refusal, Tally
@@ -29,9 +29,10 @@ from apps.providers import registry
 from apps.providers.engine.addresses import parse_networks
 from apps.providers.engine.signatures import SignedRequest
 from apps.providers.models import AuthConfig, Endpoint, Provider, Secret
+from tests import rsgi
 from tests.calls import ENDED, SECRET, in_threads, sample, signed
 from vcp.errors import IMPLEMENTATION
-from voicelens.tracing import HEADER, TraceFilter, current_trace_id
+from voicelens.tracing import TraceFilter
 
 pytestmark = pytest.mark.django_db
 transactional = pytest.mark.django_db(transaction=True)
@@ -73,24 +74,33 @@ def in_the_test_s_transaction(db: None, monkeypatch: pytest.MonkeyPatch) -> None
 def door(
     request: pytest.FixtureRequest, wsgi: ModuleType, catalogue: None, in_the_test_s_transaction: None
 ) -> Iterator[Door]:
-    application = wsgi.application
-    if request.param == "view":
-        application = wsgi.with_content_length(wsgi.django_application, wsgi._limit_of)
     if request.param == "shared commits":
         committing.start()
-    yield lambda environ: through(application, environ)
+    yield (
+        (lambda environ: through(wsgi, environ))
+        if request.param == "view"
+        else (lambda environ: by_lane(wsgi, environ))
+    )
     committing.stop()
 
 
-def through(application: Any, environ: Environ) -> Answer:
-    """Call it as a server does."""
+def by_lane(wsgi: ModuleType, environ: Environ, app: Any = None) -> "Answer":
+    """As the web server that is shipped calls it."""
+    return answer_from(*rsgi.through(app or wsgi.django_application, environ))
+
+
+def through(wsgi: ModuleType, environ: Environ) -> "Answer":
+    """As a WSGI server calls it."""
     begun: list[tuple[str, list[tuple[str, str]]]] = []
-    parts = application(environ, lambda status, headers, exc_info=None: begun.append((status, headers)))
+    parts = wsgi.application(environ, lambda status, headers, exc_info=None: begun.append((status, headers)))
     try:
         body = b"".join(parts)
     finally:
         getattr(parts, "close", lambda: None)()
-    [(status, headers)] = begun
+    return answer_from(*begun[0], body)
+
+
+def answer_from(status: str, headers: list[tuple[str, str]], body: bytes) -> "Answer":
     trace_id = dict(headers)["X-Trace-Id"]
     told = sorted((name, value.replace(trace_id, "TRACE")) for name, value in headers)
     return Answer(status, told, body.replace(trace_id.encode(), b"TRACE"), trace_id)
@@ -294,7 +304,7 @@ def test_what_came_through_one_door_is_known_at_another(
     catalogue: None, wsgi: ModuleType, client: Client, in_the_test_s_transaction: None
 ) -> None:
     assert client.generic("POST", "/webhook/retell", BODY, "application/json", headers=signed(BODY)).status_code == 200
-    check(through(wsgi.application, post()), DUPLICATE)
+    check(by_lane(wsgi, post()), DUPLICATE)
 
 
 def test_the_row_is_the_same_at_every_door(door: Door) -> None:
@@ -476,6 +486,7 @@ def test_a_delivery_that_could_not_be_stored_is_in_the_log_under_its_trace_id(
         raise OperationalError("down")
 
     monkeypatch.setattr(committing, "insert", down)
+    monkeypatch.setattr(committing, "insert_in_loop", down)
     answer = door(post())
     assert logged == [(answer.trace_id, "a delivery could not be stored")]
 
@@ -494,19 +505,22 @@ def test_a_delivery_that_could_not_be_stored_is_in_the_log_under_its_trace_id(
         lambda: post("/webhook/retell/default/a b"),
         lambda: post("/webhook/retell/default/token/more"),
         lambda: post("/x/webhook/retell"),
-        lambda: post("/webhook/r\u00e9tell"),
+        lambda: post("/webhook/r\u00c3\u00a9tell"),
     ],
 )
-def test_what_the_lane_does_not_know_is_django_s(environ: Callable[[], Environ]) -> None:
+def test_what_the_lane_does_not_know_is_django_s(wsgi: ModuleType, environ: Callable[[], Environ]) -> None:
     asked: list[Environ] = []
 
     def django(environ: Environ, start_response: Any) -> list[bytes]:
         asked.append(environ)
-        return [b"of Django"]
+        start_response("418 I'm a Teapot", [("X-Trace-Id", "0")])
+        return [b"of ", b"Django"]
 
     told = environ()
-    assert list(lane.with_lane(django, HEADER, current_trace_id)(told, lambda *args: None)) == [b"of Django"]
-    assert asked == [told]
+    assert by_lane(wsgi, told, django).body == b"of Django"
+    same = ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "CONTENT_LENGTH", "CONTENT_TYPE", "REMOTE_ADDR", "HTTP_HOST")
+    assert [{name: asked[0][name] for name in same}] == [{name: told[name] for name in same}]
+    assert asked[0]["wsgi.input"].read() == BODY
 
 
 def test_the_lane_does_not_mind_the_host(
@@ -514,17 +528,16 @@ def test_the_lane_does_not_mind_the_host(
 ) -> None:
     """No proof relies on it; the admin's pages do."""
     settings.ALLOWED_HOSTS = ["voice.example.com"]
-    check(through(wsgi.application, post(HTTP_HOST="another.example.com")), STORED)
+    check(by_lane(wsgi, post(HTTP_HOST="another.example.com")), STORED)
 
 
-def test_no_webhook_of_the_lane_asks_django(catalogue: None, in_the_test_s_transaction: None) -> None:
+def test_no_webhook_of_the_lane_asks_django(catalogue: None, wsgi: ModuleType, in_the_test_s_transaction: None) -> None:
     def django(environ: Environ, start_response: Any) -> list[bytes]:
         raise AssertionError("the lane was to answer")
 
-    application = lane.with_lane(django, HEADER, current_trace_id)
-    check(through(application, post()), STORED)
-    check(through(application, post(f"/webhook/retell/default/{TOKEN}/")), DUPLICATE)
-    check(through(application, post(headers={})), NOT_AUTHENTIC)
+    check(by_lane(wsgi, post(), django), STORED)
+    check(by_lane(wsgi, post(f"/webhook/retell/default/{TOKEN}/"), django), DUPLICATE)
+    check(by_lane(wsgi, post(headers={}), django), NOT_AUTHENTIC)
 
 
 @transactional
@@ -532,7 +545,7 @@ def test_fifty_at_once_through_the_lane_are_stored_once(catalogue: None, wsgi: M
     committing.start()
     try:
         bodies = [json.dumps(sample(ENDED, call_id=f"call{number}")).encode() for number in range(10)]
-        jobs = [lambda body=body: (body, through(wsgi.application, post(body=body))) for body in bodies * 5]
+        jobs = [lambda body=body: (body, by_lane(wsgi, post(body=body))) for body in bodies * 5]
         answers = in_threads(*jobs)
     finally:
         committing.stop()

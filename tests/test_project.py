@@ -137,7 +137,7 @@ def test_the_wrapper_s_limit_is_that_of_the_provider_in_the_path(catalogue, wsgi
     provider.body_limit_bytes = settings.WEBHOOK_BODY_LIMIT_BYTES + 5
     provider.save()
     registry.forget()
-    assert wsgi._limit_of(path) == settings.WEBHOOK_BODY_LIMIT_BYTES + more
+    assert wsgi.limit_of(path) == settings.WEBHOOK_BODY_LIMIT_BYTES + more
 
 
 @pytest.mark.parametrize("error", [OperationalError("down"), InterfaceError("connection already closed")])
@@ -146,7 +146,7 @@ def test_without_a_database_the_wrapper_leaves_the_answer_to_the_view(wsgi, monk
         raise error
 
     monkeypatch.setattr(registry, "body_limit_bytes", down)
-    assert wsgi._limit_of("/webhook/retell") == settings.WEBHOOK_BODY_LIMIT_BYTES
+    assert wsgi.limit_of("/webhook/retell") == settings.WEBHOOK_BODY_LIMIT_BYTES
 
 
 # --- local keys -----------------------------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from voicelens.children import Failure, Spec, Stack, Supervisor
 from voicelens.services import ServiceError, usable_redis
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCKING_THREADS = 16  # requests served at once by a web process; each may hold one database connection
 WORKER_THREADS = 4
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared with, not bound to
 
@@ -112,14 +111,11 @@ def service_specs(options: Options) -> list[Spec]:
     # SQLite has one writer at a time: a second web process would only wait for the first.
     processes = "2" if options.on_postgres else "1"
     web = ["--host", options.host, "--port", str(options.port), "--workers", processes]
-    # An idle thread that ends takes its database connection with it, hence the longest timeout there is.
-    web += ["--blocking-threads", str(BLOCKING_THREADS), "--blocking-threads-idle-timeout", "600"]
     # Without respawning, one dead web process ends the whole server.
     web += ["--respawn-failed-workers", "--no-ws", "--no-access-log"]
-    # Of bodies see voicelens/cut_off.py, which knows connections with one request at a time.
+    # voicelens/crowd.py knows connections with one request at a time.
     web += ["--http1-header-read-timeout", "10000", "--http", "1"]
-    # Its warnings are about the number of threads, which is meant; a dead web process is an error.
-    web += ["--log-level", "error", "voicelens.wsgi:application"]
+    web += ["--log-level", "error", "voicelens.rsgi:application"]
     celery = [*python, "celery", "--quiet", "--app", "voicelens"]
     worker = ["--pool", "threads", "--concurrency", str(WORKER_THREADS)]
     # Talk between workers, of use only where somebody listens.
@@ -128,7 +124,7 @@ def service_specs(options: Options) -> list[Spec]:
     beat += ["--pidfile="]
     log_level = ["--loglevel", options.log_level]  # Celery would set its own default on our loggers
     return [
-        Spec("web", [*python, "granian", "--interface", "wsgi", *web]),
+        Spec("web", [*python, "granian", "--interface", "rsgi", *web]),
         Spec("beat", [*celery, "beat", *beat, *log_level]),
         Spec("worker", [*celery, "worker", *worker, *log_level]),
     ]

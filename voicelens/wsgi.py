@@ -1,4 +1,4 @@
-"""The WSGI application: webhooks by their lane, all else by Django; before both, a chunked body is given its length."""
+"""The WSGI application, for any WSGI server: Django, before which a chunked body is given its length."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -31,8 +31,8 @@ def with_content_length(app: WSGIApp, limit_bytes: Callable[[str], int]) -> WSGI
     return wrapped
 
 
-def _limit_of(path: str) -> int:
-    """What may come chunked to this path: strangers cannot have a large provider's bodies buffered elsewhere."""
+def limit_of(path: str) -> int:
+    """What may come to this path in one body: strangers cannot have a large provider's bodies buffered elsewhere."""
     _, _, rest = path.partition("/webhook/")
     try:
         return registry.body_limit_bytes(rest.partition("/")[0])
@@ -43,16 +43,11 @@ def _limit_of(path: str) -> int:
 django_application = get_wsgi_application()
 
 from apps.ingest import committing  # noqa: E402 - models can be imported only now
-from apps.ingest.lane import with_lane  # noqa: E402
 from apps.providers import registry  # noqa: E402
-from voicelens import tracing  # noqa: E402
 from voicelens.collector import calm_collector  # noqa: E402
-from voicelens.cut_off import cutting_off  # noqa: E402
 from voicelens.startup import require_field_keys  # noqa: E402
-from voicelens.supervisor import BLOCKING_THREADS  # noqa: E402
 
 require_field_keys()
-application = with_content_length(with_lane(django_application, tracing.HEADER, tracing.current_trace_id), _limit_of)
-application = cutting_off(application, settings.BODY_TIMEOUT_SEC, BLOCKING_THREADS)
+application = with_content_length(django_application, limit_of)
 committing.start()
 calm_collector()

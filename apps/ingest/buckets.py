@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from django.conf import settings
+from django.utils.asyncio import async_unsafe
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -191,7 +192,7 @@ class Shared:
         if not settings.REDIS_URL or (away is not None and away <= at < away + AWAY_SEC):
             return None
         try:
-            answer = ask(_redis(settings.REDIS_URL))
+            answer = _answer(ask)
         except RedisError as error:
             self.away_since = at
             if away is None:
@@ -204,6 +205,11 @@ class Shared:
 
 
 shared = Shared()
+
+
+@async_unsafe
+def _answer(ask: Callable[[Redis], Any]) -> Any:
+    return ask(_redis(settings.REDIS_URL))
 
 
 @lru_cache(maxsize=4)

@@ -5,12 +5,14 @@ one commit, which a single thread with a connection of its own makes; the commit
 next ones gather. Counts of refusals ride along, and nobody waits for them.
 """
 
+import asyncio
 import logging
 import os
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cache, partial
@@ -89,8 +91,20 @@ def insert(delivery: Delivery) -> bool:
     writer = _writer_here()
     if writer is not None and not connection.in_atomic_block:
         return writer.insert(delivery)
-    with writing(), transaction.atomic():
-        return bool(_insert_all([delivery]))
+    with writing():
+        return _insert_all([delivery])[0]
+
+
+async def insert_in_loop(delivery: Delivery) -> bool:
+    """The same from an event loop, which goes on meanwhile. Only in a process that has called `start`."""
+    writer = _writer_here()
+    assert writer is not None  # noqa: S101 - the caller's promise
+    return await writer.insert_in_loop(delivery)
+
+
+def is_shared() -> bool:
+    """Whether this process has called `start`."""
+    return _shared
 
 
 def count_refusal(endpoint_id: int, now: datetime, reason: str, detail: str, *, not_kept: bool = False) -> None:
@@ -123,7 +137,7 @@ def check() -> None:
     """Whether this process can commit now. Raises NotStoredError or a database error."""
     writer = _writer_here()
     if writer is not None:
-        writer.wait_for(_Ticket())
+        writer.wait_for(_ThreadTicket())
 
 
 _shared = False
@@ -150,15 +164,52 @@ def _writer_here() -> "_Writer | None":
 class _Ticket:
     """A caller that waits: with a delivery, or with none to see whether commits work."""
 
-    __slots__ = ("created", "delivery", "done", "error", "given_up")
+    __slots__ = ("created", "delivery", "error", "given_up")
 
     def __init__(self, delivery: Delivery | None = None) -> None:
         self.delivery = delivery
         self.created = False
         self.given_up = False
         self.error: BaseException | None = None
+
+    def settle(self) -> asyncio.AbstractEventLoop | None:
+        """Called when created or error are known; the loop, if there is one, that is to tell the caller."""
+        return None
+
+
+class _ThreadTicket(_Ticket):
+    """Its caller waits in a thread of its own."""
+
+    __slots__ = ("done",)
+
+    def __init__(self, delivery: Delivery | None = None) -> None:
+        super().__init__(delivery)
         self.done = threading.Lock()
         self.done.acquire()
+
+    def settle(self) -> None:
+        self.done.release()
+
+
+class _LoopTicket(_Ticket):
+    """Its caller waits in an event loop."""
+
+    __slots__ = ("future", "loop")
+
+    def __init__(self, delivery: Delivery) -> None:
+        super().__init__(delivery)
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[None] = self.loop.create_future()
+
+    def settle(self) -> asyncio.AbstractEventLoop:
+        return self.loop
+
+
+def _wake(tickets: Sequence[_Ticket]) -> None:
+    """In the loop: tell those that still wait."""
+    for ticket in tickets:
+        if isinstance(ticket, _LoopTicket) and not ticket.future.done():
+            ticket.future.set_result(None)
 
 
 class _Writer:
@@ -172,22 +223,33 @@ class _Writer:
         self._thread.start()
 
     def insert(self, delivery: Delivery) -> bool:
-        ticket = _Ticket(delivery)
+        ticket = _ThreadTicket(delivery)
         self.wait_for(ticket)
         return ticket.created
 
-    def wait_for(self, ticket: _Ticket) -> None:
+    def wait_for(self, ticket: _ThreadTicket) -> None:
+        self._put(ticket)
+        if not ticket.done.acquire(timeout=WAIT_SEC):
+            _give_up(ticket)
+        if ticket.error is not None:
+            raise ticket.error
+
+    async def insert_in_loop(self, delivery: Delivery) -> bool:
+        ticket = _LoopTicket(delivery)
+        self._put(ticket)
+        alarm = ticket.loop.call_later(WAIT_SEC, _give_up, ticket)
+        await ticket.future
+        alarm.cancel()
+        if ticket.error is not None:
+            raise ticket.error
+        return ticket.created
+
+    def _put(self, ticket: _Ticket) -> None:
         if self._hangs():
             raise NotStoredError(f"the database has not answered others for {WAIT_SEC:g} s")
         if self._queue.qsize() >= MAX_WAITING:
             raise NotStoredError("too many deliveries wait to be stored")
         self._queue.put(ticket)
-        if not ticket.done.acquire(timeout=WAIT_SEC):
-            # Perhaps it is stored later all the same; then the sender's repetition is a known delivery.
-            ticket.given_up = True
-            raise NotStoredError(f"the database has not answered for {WAIT_SEC:g} s")
-        if ticket.error is not None:
-            raise ticket.error
 
     def _hangs(self) -> bool:
         """Whether the commit in hand takes so long that nobody who comes now needs to wait as well."""
@@ -216,8 +278,10 @@ class _Writer:
                 for ticket in tickets:
                     ticket.error = ticket.error or error
             self._in_hand_since = None
-            for ticket in tickets:
-                ticket.done.release()
+            # Each loop is woken once, however many wait in it.
+            for loop in {loop for ticket in tickets if (loop := ticket.settle()) is not None}:
+                with suppress(RuntimeError):  # it has been closed, with all who waited in it
+                    loop.call_soon_threadsafe(_wake, tickets)
         connection.close()
 
     def _those_who_wait(self, first: _Ticket) -> Iterable[_Ticket]:
@@ -266,21 +330,30 @@ class _Writer:
 
     def _write(self, tickets: Sequence[_Ticket], refusals: dict[Place, Refused]) -> None:
         waiting = [(ticket, ticket.delivery) for ticket in tickets if ticket.delivery is not None]
-        with writing(), transaction.atomic():
-            created = _insert_all([delivery for _, delivery in waiting]) if waiting else set()
-            if refusals:
-                _count_refusals(refusals)
-            if not waiting and not refusals:
+        created: list[bool] = []
+        with writing():
+            if waiting and not refusals:
+                created = _insert_all([delivery for _, delivery in waiting])
+            elif waiting or refusals:
+                with transaction.atomic():
+                    created = _insert_all([delivery for _, delivery in waiting]) if waiting else []
+                    _count_refusals(refusals)
+            else:
                 _look()
-        for ticket, delivery in waiting:
-            # Of equal ones in a batch the first is the new one.
-            ticket.created = delivery.delivery_id in created
-            created.discard(delivery.delivery_id)
+        for (ticket, _), is_new in zip(waiting, created, strict=True):
+            ticket.created = is_new
 
     def _keep_for_later(self, refusals: dict[Place, Refused]) -> None:
         with self._refusals_lock:
             for place, counted in refusals.items():
                 _add(self._refusals, place, counted)
+
+
+def _give_up(ticket: _Ticket) -> None:
+    # Perhaps it is stored later all the same; then the sender's repetition is a known delivery.
+    ticket.given_up = True
+    ticket.error = NotStoredError(f"the database has not answered for {WAIT_SEC:g} s")
+    _wake([ticket])
 
 
 def _add(refusals: dict[Place, Refused], place: Place, counted: Refused) -> None:
@@ -309,21 +382,33 @@ def _with_a_working_connection(work: Callable[[], None]) -> None:
 _TOLD = tuple(field.name for field in fields(Delivery))
 
 
-def _insert_all(deliveries: Sequence[Delivery]) -> set[uuid.UUID]:
-    """The ids of those that are new. In the caller's transaction."""
+def _insert_all(deliveries: Sequence[Delivery]) -> list[bool]:
+    """Which of them are new; of equal ones the first is. Stores and counts them, all or none."""
     # In one order, so that two processes with the same deliveries never wait crosswise.
     ordered = sorted(deliveries, key=lambda delivery: delivery.delivery_id.int)
     values = [value for delivery in ordered for value in _values(delivery)]
-    with connection.cursor() as cursor:
-        cursor.execute(_insert_sql(connection.vendor, len(ordered)), values)
-        created = {_as_uuid(row[0]) for row in cursor.fetchall()}
-        left = set(created)
-        outcomes = []
-        for delivery in ordered:
-            outcomes.append((delivery, delivery.delivery_id in left))
-            left.discard(delivery.delivery_id)
-        tally.add(cursor, outcomes)
-    return created
+    insert = _insert_sql(connection.vendor, len(ordered))
+    if connection.vendor == "postgresql":
+        # One statement is a transaction by itself: of five round trips, one is left.
+        counting, places = tally.counting("stored", deliveries)
+        statement = f"WITH stored AS ({insert}), {counting} SELECT delivery_id FROM stored"  # noqa: S608 - of our own making
+        with connection.cursor() as cursor:
+            cursor.execute(statement, [*values, *places])
+            return _are_new(deliveries, cursor.fetchall())
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(insert, values)
+        are_new = _are_new(deliveries, cursor.fetchall())
+        tally.add(cursor, list(zip(deliveries, are_new, strict=True)))
+    return are_new
+
+
+def _are_new(deliveries: Sequence[Delivery], rows: Iterable[tuple[Any, ...]]) -> list[bool]:
+    created = {_as_uuid(row[0]) for row in rows}
+    are_new = []
+    for delivery in deliveries:
+        are_new.append(delivery.delivery_id in created)
+        created.discard(delivery.delivery_id)
+    return are_new
 
 
 def _as_uuid(value: Any) -> uuid.UUID:
@@ -370,7 +455,8 @@ def _insert_sql(vendor: str, rows: int) -> str:
     places = ", ".join("%s" if _name_in_delivery(column) else _literal(column) for column in _columns())
     return (
         f'INSERT INTO "{InboundEvent._meta.db_table}" ({names}) '  # noqa: S608 - names and defaults of our own
-        f"VALUES {', '.join([f'({places})'] * rows)} ON CONFLICT (delivery_id) DO NOTHING RETURNING delivery_id"
+        f"VALUES {', '.join([f'({places})'] * rows)} ON CONFLICT (delivery_id) DO NOTHING "
+        "RETURNING delivery_id, endpoint_id, received_at"
     )
 
 

@@ -1,7 +1,7 @@
-"""The webhook's HTTP side without a framework: a request as WSGI tells it in, status, headers and body out.
+"""The webhook's HTTP side without a framework: headers and body in, status, headers and body out.
 
-Size, raw body, `accept`, and the status that tells the provider what happened. Nothing in a request can cause a 5xx;
-503 means that it could not be stored. Both doors answer by this: the Django view, and the lane before Django.
+Size, raw body, proof, and the status that tells the provider what happened. Nothing in a request can cause a 5xx;
+503 means that it could not be stored. All doors answer by this: the Django view, and the lane before Django.
 """
 
 import logging
@@ -11,11 +11,13 @@ from typing import Any
 
 import orjson
 from django.conf import settings
+from django.core.exceptions import SynchronousOnlyOperation
 from django.utils import timezone
 
-from apps.ingest.inbox import Accepted, Refused, accept, find_endpoint
+from apps.ingest.inbox import Accepted, Proven, Refused, acknowledge, find_endpoint, insert, prove
 from apps.providers.engine.addresses import client_address
 from apps.providers.engine.hidden import Hidden
+from apps.providers.engine.signatures import SignedRequest
 from vcp.errors import PROVIDER_MAPPING_FAILED, ErrorObject
 
 log = logging.getLogger(__name__)
@@ -41,10 +43,12 @@ class UnreadableBodyError(Exception):
 
 @dataclass(slots=True)
 class Request:
-    """A POST to an endpoint. `environ` is WSGI's, `read` reads so many bytes of the body; `path_as_called` has path and
-    query as the sender wrote them, with the token of the URL, if there is one, which stands alone in `url_token`."""
+    """A POST to an endpoint. `headers` have lower-case names, `peer` is the address of the connection, `read` reads so
+    many bytes of the body; `path_as_called` has path and query as the sender wrote them, with the token of the URL, if
+    there is one, which stands alone in `url_token`."""
 
-    environ: Mapping[str, Any] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    peer: str
     read: Callable[[int], bytes] = field(repr=False)
     provider_slug: str
     endpoint_slug: str
@@ -64,14 +68,42 @@ class Answer:
 
 def answer(request: Request) -> Answer:
     """What a POST to a webhook's address is answered; 200 with the delivery's id once it is committed."""
+    found = begin(request)
+    if isinstance(found, Answer):
+        return found
     try:
-        return _receive(request)
+        created = insert(found)
+    except Exception:  # noqa: BLE001 - logged there
+        return not_stored(request.trace_id)
+    return finish(found, created, request.trace_id)
+
+
+def begin(request: Request) -> Proven | Answer:
+    """What is to be stored, or why nothing is.
+
+    Called in an event loop it raises SynchronousOnlyOperation where it would have to wait, for the database or for
+    Redis; then it is to be called again in a thread.
+    """
+    try:
+        return _prove(request)
     except UnreadableBodyError:
         return refusal(400, request.trace_id)
-    except Exception:
-        # The database, the storage of files, or a fault of ours: in any case the sender is to send it again.
-        log.exception("a delivery could not be stored")
-        return refusal(503, request.trace_id, {"Retry-After": str(RETRY_AFTER_SEC)})
+    except SynchronousOnlyOperation:
+        raise
+    except Exception:  # noqa: BLE001 - logged there
+        return not_stored(request.trace_id)
+
+
+def finish(proven: Proven, created: bool, trace_id: str) -> Answer:
+    """The answer once it is committed. Of event loops the same holds as of `begin`."""
+    return _accepted(acknowledge(proven, created), trace_id)
+
+
+def not_stored(trace_id: str) -> Answer:
+    """The database, the storage of files, or a fault of ours: in any case the sender is to send it again. To be called
+    where the exception is handled."""
+    log.exception("a delivery could not be stored")
+    return refusal(503, trace_id, {"Retry-After": str(RETRY_AFTER_SEC)})
 
 
 def refusal(status: int, trace_id: str, headers: dict[str, str] | None = None) -> Answer:
@@ -82,28 +114,18 @@ def refusal(status: int, trace_id: str, headers: dict[str, str] | None = None) -
     return Answer(status, orjson.dumps(error.to_dict()), headers or {})
 
 
-def _receive(request: Request) -> Answer:
-    address = address_of(request.environ)
+def _prove(request: Request) -> Proven | Answer:
+    address = address_of(request.peer, request.headers)
     endpoint = find_endpoint(request.provider_slug, request.endpoint_slug, address)
     if isinstance(endpoint, Refused):
         return _refused(endpoint, request.trace_id)
     body = _read(request, endpoint.provider.body_limit_bytes)
     if body is None:
         return refusal(413, request.trace_id)
-    outcome = accept(
-        endpoint,
-        headers=headers_of(request.environ),
-        body=body,
-        now=timezone.now(),
-        trace_id=request.trace_id,
-        address=address,
-        method="POST",
-        url=Hidden(settings.PUBLIC_BASE_URL + request.path_as_called),
-        url_token=request.url_token,
-    )
-    if isinstance(outcome, Refused):
-        return _refused(outcome, request.trace_id)
-    return _accepted(outcome, request.trace_id)
+    url = Hidden(settings.PUBLIC_BASE_URL + request.path_as_called)
+    signed = SignedRequest(request.headers, body, "POST", url, request.url_token)
+    found = prove(endpoint, signed, now=timezone.now(), trace_id=request.trace_id, address=address)
+    return _refused(found, request.trace_id) if isinstance(found, Refused) else found
 
 
 def _refused(outcome: Refused, trace_id: str) -> Answer:
@@ -113,7 +135,7 @@ def _refused(outcome: Refused, trace_id: str) -> Answer:
 
 def _read(request: Request, limit_bytes: int) -> bytes | None:
     """The raw body, or None when it is larger than the limit; never more than the limit is held."""
-    text = request.environ.get("CONTENT_LENGTH") or "0"
+    text = request.headers.get("content-length") or "0"
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         raise UnreadableBodyError("Content-Length is no length")
     length = int(text)
@@ -146,15 +168,6 @@ def _accepted(outcome: Accepted, trace_id: str) -> Answer:
     return Answer(200, orjson.dumps(body), {DELIVERY_HEADER: delivery_id})
 
 
-def headers_of(environ: Mapping[str, Any]) -> dict[str, str]:
-    """The request's headers with lower-case names."""
-    found = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")}
-    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        if name in environ:
-            found[name.replace("_", "-").lower()] = environ[name]
-    return found
-
-
-def address_of(environ: Mapping[str, Any]) -> str:
+def address_of(peer: str, headers: Mapping[str, str]) -> str:
     """The sender's address; X-Forwarded-For counts only from TRUSTED_PROXIES."""
-    return client_address(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR"), settings.TRUSTED_PROXIES)
+    return client_address(peer, headers.get("x-forwarded-for"), settings.TRUSTED_PROXIES)

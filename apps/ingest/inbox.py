@@ -1,10 +1,10 @@
 """The ingest door, free of HTTP: `accept` proves a delivery, stores it once, and rings the bell.
 
 Nothing is mapped here. What returns Accepted has been committed; content can never make `accept` fail, since a
-signed body that makes no sense is stored like any other and fails visibly later.
+signed body that makes no sense is stored like any other and fails visibly later. Its three steps, `prove`, `insert`
+and `acknowledge`, stand alone for those who wait for the commit in another way.
 """
 
-import hashlib
 import logging
 import uuid
 from collections.abc import Mapping as MappingType
@@ -25,6 +25,7 @@ from apps.ingest.notices import note_decision_request
 from apps.ingest.writing import writing
 from apps.providers import registry
 from apps.providers.engine.addresses import contains
+from apps.providers.engine.digests import sha256_hex
 from apps.providers.engine.embedded import EmbeddedFile, take_out
 from apps.providers.engine.errors import PayloadError
 from apps.providers.engine.mapping import Mapping
@@ -89,6 +90,17 @@ def _how_to_enter_a_secret(endpoint: EndpointRuntime) -> str:
     return f"it has no secret yet: enter one {where}"
 
 
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """An authentic delivery, within its provider's limit and not yet stored, with what its acknowledgement needs."""
+
+    endpoint: EndpointRuntime
+    verdict: Verdict
+    delivery: Delivery
+    file: EmbeddedFile | None
+    event: EventSpec | None
+
+
 def accept(
     endpoint: EndpointRuntime,
     *,
@@ -103,13 +115,22 @@ def accept(
 ) -> Accepted | Refused:
     """Prove and store one delivery. `headers` have lower-case names; `now` is aware. Database errors,
     committing.NotStoredError and files.StorageFailed pass through.
+    """
+    request = SignedRequest(headers, body, method, url, url_token)
+    proven = prove(endpoint, request, now=now, trace_id=trace_id, address=address)
+    return proven if isinstance(proven, Refused) else acknowledge(proven, insert(proven))
+
+
+def prove(
+    endpoint: EndpointRuntime, request: SignedRequest, *, now: datetime, trace_id: str, address: str
+) -> Proven | Refused:
+    """Judge one delivery; what is authentic is made ready to be stored.
 
     What cannot be proved is kept sealed, so that it can be checked again; see refused.py.
     """
     if not allowed(endpoint, address):
         limits.note_refused(address, now)
         return refuse(endpoint, 401, "address_not_allowed", "the sender's address is not on the allow-list", now)
-    request = SignedRequest(headers, body, method, url, url_token)
     verdict = authenticate(endpoint, request, now)
     if not verdict.authentic:
         if verdict.reason not in OUR_OWN_WANT:
@@ -123,12 +144,35 @@ def accept(
     if wait_sec is not None:
         detail = "authentic, but more than the provider's limit: see its page in the admin"
         return replace(refuse(endpoint, 429, "throttled", detail, now), retry_after_sec=wait_sec)
-    delivery_id, created, event = store(endpoint, request, verdict, now, trace_id)
+    return made_ready(endpoint, request, verdict, now, trace_id)
+
+
+def made_ready(
+    endpoint: EndpointRuntime, request: SignedRequest, verdict: Verdict, received_at: datetime, trace_id: str
+) -> Proven:
+    """What was proved, as it is to be stored."""
+    kept = storable(endpoint.provider.mapping, request.body, request.headers.get("content-type", ""))
+    delivery = _delivery(endpoint, request, kept, received_at, trace_id, verdict)
+    return Proven(endpoint, verdict, delivery, kept.file, kept.event)
+
+
+def insert(proven: Proven) -> bool:
+    """Store it once, committed on return, its file before it; whether it is new. Whoever stores a new one rings the
+    bell."""
+    if proven.file is None:
+        return committing.insert(proven.delivery)
+    return _insert_with_file(proven.delivery, proven.file)
+
+
+def acknowledge(proven: Proven, created: bool) -> Accepted:
+    """What is told of a delivery that is committed; the worker hears of a new one."""
+    event = proven.event
+    answer = event.answer if event is not None else None
+    decision = event.name if event is not None and answer is not None else ""
+    _note_use(proven.endpoint, proven.verdict, decision, proven.delivery.received_at)
     if created:
         bell.ring()
-    answer = event.answer if event is not None else None
-    _note_use(endpoint, verdict, event.name if event is not None and answer is not None else "", now)
-    return Accepted(delivery_id, not created, answer)
+    return Accepted(proven.delivery.delivery_id, not created, answer)
 
 
 def _note_use(endpoint: EndpointRuntime, verdict: Verdict, decision: str, now: datetime) -> None:
@@ -181,19 +225,6 @@ def refuse(
     return Refused(status, reason, detail)
 
 
-def store(
-    endpoint: EndpointRuntime, request: SignedRequest, verdict: Verdict, received_at: datetime, trace_id: str
-) -> tuple[uuid.UUID, bool, EventSpec | None]:
-    """Store what was proved, once: its delivery id, whether it is new, and the event that it names if it can be read.
-
-    Whoever stores a new delivery rings the bell.
-    """
-    kept = storable(endpoint.provider.mapping, request.body, request.headers.get("content-type", ""))
-    delivery = _delivery(endpoint, request, kept, received_at, trace_id, verdict)
-    created = committing.insert(delivery) if kept.file is None else _insert_with_file(delivery, kept.file)
-    return delivery.delivery_id, created, kept.event
-
-
 def _delivery(
     endpoint: EndpointRuntime,
     request: SignedRequest,
@@ -203,7 +234,7 @@ def _delivery(
     verdict: Verdict,
 ) -> Delivery:
     headers = request.headers
-    digest = hashlib.sha256(request.body).hexdigest()
+    digest = sha256_hex(request.body)
     # Only what the signature covers may tell deliveries apart: an id of the provider's, else the body itself.
     key = f"id:{verdict.covered_id}"[:255] if verdict.covered_id else f"sha256:{digest}"
     return Delivery(

@@ -1,99 +1,157 @@
-"""The fast lane: a WSGI application that answers webhooks itself and hands all else to Django.
+"""The fast lane: webhooks answered in the event loop itself, before Django; all else is left to Django.
 
-Between the socket and the commit lies only what a webhook needs (door.py). Django's handler and its middlewares cost
-more than all of that together. What the lane does not know for certain, such as an odd spelling of the address, is
-Django's too, and is answered there by the same door.
+Between the socket and the commit lies only what a webhook needs (door.py), and hundreds of requests wait for one commit
+without a thread each. What would have to wait for something else, a look into the registry or a refusal that is to be
+kept, is done in a thread. An odd spelling of the address is Django's, and is answered there by the same door.
 """
 
+import asyncio
+import random
 import re
-import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import ContextVar
-from http import HTTPStatus
-from typing import Any
-from urllib.parse import quote
+from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
 
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connection
 from django.utils.encoding import iri_to_uri
 
-from apps.ingest import door
+from apps.ingest import committing, door
+from apps.ingest.inbox import Proven, insert
+from apps.providers import registry
 from apps.providers.engine.hidden import Hidden
 from apps.providers.models import DEFAULT_ENDPOINT
 
-WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+P = ParamSpec("P")
+Value = TypeVar("Value")
 
+THREADS = 8
 _ADDRESS = re.compile(r"/webhook/([A-Za-z0-9_-]+)(?:/([A-Za-z0-9_-]+)(?:/([A-Za-z0-9_.~-]+))?)?/?")
 # What Django's security middlewares say for every page; a JSON answer is never one.
 _SAFE = [
-    ("X-Content-Type-Options", "nosniff"),
-    ("X-Frame-Options", "DENY"),
-    ("Referrer-Policy", "same-origin"),
-    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "same-origin"),
+    ("cross-origin-opener-policy", "same-origin"),
 ]
-_REASONS = {status: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
-def with_lane(app: WSGIApp, trace_header: str, current_trace_id: ContextVar[str]) -> WSGIApp:
-    """The application with the lane before it; the answers tell their trace id in this header, the log by this
-    variable."""
+@dataclass(slots=True)
+class Call:
+    """A request as the server tells it. `headers` have lower-case names; `body` is given a limit and reads the body, of
+    one that is larger no more than a byte above it, or raises door.UnreadableBodyError."""
 
-    def lane(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        found = _ADDRESS.fullmatch(environ.get("PATH_INFO", "")) if environ.get("REQUEST_METHOD") == "POST" else None
+    method: str
+    path: str = field(repr=False)
+    query: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    peer: str
+    body: Callable[[int], Awaitable[bytes]]
+
+
+class Lane:
+    """`trace_header` is what answers tell their trace id in, and `current_trace_id` what the log reads it from."""
+
+    def __init__(self, trace_header: str, current_trace_id: ContextVar[str], threads: Executor | None = None) -> None:
+        self.trace_header = trace_header.lower()
+        self.current_trace_id = current_trace_id
+        self.threads = threads or ThreadPoolExecutor(THREADS, "lane")
+
+    async def answer(self, call: Call) -> tuple[int, list[tuple[str, str]], bytes] | None:
+        """Status, headers and body; None where it is Django that answers."""
+        found = _ADDRESS.fullmatch(call.path) if call.method == "POST" else None
         if found is None:
-            return app(environ, start_response)
-        trace_id = uuid.uuid4().hex
-        token = current_trace_id.set(trace_id)
+            return None
+        # To be told apart, not to be kept secret; and the system's own random numbers cost Python's lock.
+        trace_id = f"{random.getrandbits(128):032x}"
         try:
-            answer = _answer(environ, found, trace_id)
+            answer = await self._answer(call, found, trace_id)
+        except Exception:  # noqa: BLE001 - logged there
+            answer = self._traced(trace_id, door.not_stored, trace_id)
+        headers = [
+            ("content-type", "application/json"),
+            ("content-length", str(len(answer.body))),
+            (self.trace_header, trace_id),
+            *answer.headers.items(),
+            *_SAFE,
+        ]
+        return answer.status, headers, answer.body
+
+    async def _answer(self, call: Call, found: re.Match[str], trace_id: str) -> door.Answer:
+        provider_slug, endpoint_slug, token = found.groups()
+        limit_bytes = await self._do(trace_id, _limit_bytes, provider_slug)
+        read = await _read(call, limit_bytes)
+        request = door.Request(
+            headers=call.headers,
+            peer=call.peer,
+            read=read,
+            provider_slug=provider_slug,
+            endpoint_slug=endpoint_slug or DEFAULT_ENDPOINT,
+            # An address of the lane has nothing in it that would have been escaped.
+            path_as_called=Hidden(call.path + (f"?{iri_to_uri(call.query)}" if call.query else "")),
+            url_token=Hidden(token or ""),
+            trace_id=trace_id,
+        )
+        proven = await self._do(trace_id, door.begin, request)
+        if isinstance(proven, door.Answer):
+            return proven
+        created = await self._insert(proven, trace_id)
+        return await self._do(trace_id, door.finish, proven, created, trace_id)
+
+    async def _insert(self, proven: Proven, trace_id: str) -> bool:
+        if proven.file is None and committing.is_shared():
+            return await committing.insert_in_loop(proven.delivery)
+        return await self._in_thread(trace_id, insert, proven)
+
+    async def _do(self, trace_id: str, work: Callable[P, Value], *args: P.args, **named: P.kwargs) -> Value:
+        """Do it here if it need not wait, else from its beginning in a thread."""
+        try:
+            return self._traced(trace_id, work, *args, **named)
+        except SynchronousOnlyOperation:
+            return await self._in_thread(trace_id, work, *args, **named)
+
+    async def _in_thread(self, trace_id: str, work: Callable[P, Value], *args: P.args, **named: P.kwargs) -> Value:
+        def done() -> Value:
+            try:
+                return self._traced(trace_id, work, *args, **named)
+            finally:
+                # Django does this at the end of its requests: a connection that an error broke must not be used again.
+                connection.close_if_unusable_or_obsolete()
+
+        return await asyncio.get_running_loop().run_in_executor(self.threads, done)
+
+    def _traced(self, trace_id: str, work: Callable[P, Value], *args: P.args, **named: P.kwargs) -> Value:
+        token = self.current_trace_id.set(trace_id)
+        try:
+            return work(*args, **named)
         finally:
-            current_trace_id.reset(token)
-        start_response(
-            _REASONS[HTTPStatus(answer.status)],
-            [
-                ("Content-Type", "application/json"),
-                ("Content-Length", str(len(answer.body))),
-                (trace_header, trace_id),
-                *answer.headers.items(),
-                *_SAFE,
-            ],
-        )
-        return [answer.body]
-
-    return lane
+            self.current_trace_id.reset(token)
 
 
-def _answer(environ: dict[str, Any], found: re.Match[str], trace_id: str) -> door.Answer:
-    provider_slug, endpoint_slug, token = found.groups()
+def _limit_bytes(provider_slug: str) -> int:
     try:
-        return door.answer(
-            door.Request(
-                environ=environ,
-                read=_reader(environ),
-                provider_slug=provider_slug,
-                endpoint_slug=endpoint_slug or DEFAULT_ENDPOINT,
-                path_as_called=_path_as_called(environ),
-                url_token=Hidden(token or ""),
-                trace_id=trace_id,
-            )
-        )
-    finally:
-        # Django does this at the end of its requests: a connection that an error broke must not be used again.
-        connection.close_if_unusable_or_obsolete()
+        return registry.body_limit_bytes(provider_slug)
+    except SynchronousOnlyOperation:
+        raise
+    except Exception:  # noqa: BLE001 - the door meets the same and answers 503
+        return 0
 
 
-def _reader(environ: dict[str, Any]) -> Callable[[int], bytes]:
+async def _read(call: Call, limit_bytes: int) -> Callable[[int], bytes]:
+    """The body as the door reads it: at once, since it is all here."""
+    try:
+        here = await call.body(limit_bytes)
+    except door.UnreadableBodyError as error:
+        return _raising(error)
+    if "transfer-encoding" in call.headers and not call.headers.get("content-length"):
+        call.headers = {**call.headers, "content-length": str(len(here))}  # known now that it is here
+    return lambda size: here[:size]
+
+
+def _raising(error: door.UnreadableBodyError) -> Callable[[int], bytes]:
     def read(size: int) -> bytes:
-        try:
-            body: bytes = environ["wsgi.input"].read(size)
-        except (OSError, ValueError) as error:
-            raise door.UnreadableBodyError("the body ended early") from error
-        return body
+        raise error
 
     return read
-
-
-def _path_as_called(environ: dict[str, Any]) -> str:
-    """Path and query as Django tells them."""
-    path: str = environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
-    query: str = environ.get("QUERY_STRING", "")
-    return Hidden(quote(path, safe="/:@!$&'()*+,;=~") + (f"?{iri_to_uri(query)}" if query else ""))

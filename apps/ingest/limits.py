@@ -10,6 +10,7 @@ from datetime import datetime
 from math import ceil
 
 from django.conf import settings
+from django.utils.asyncio import async_unsafe
 
 from apps.ingest import buckets
 from apps.ingest.buckets import Limit, ShutOut
@@ -49,6 +50,7 @@ def shut_out(address: str, now: datetime) -> int | None:
     return _whole(_strangers.wait_sec(sender(address), now.timestamp()))
 
 
+@async_unsafe
 def note_refused(address: str, now: datetime) -> None:
     """Count one refusal that speaks against the sender; one above the limit shuts the address out until the next is
     due. An unknown address is not counted: it would be everybody's."""
@@ -73,10 +75,10 @@ def _note_proved(name: str, at: float) -> None:
     told = _proved.get(name)
     if told is not None and 0 <= at - told < TELL_EVERY_SEC:
         return
+    buckets.shared.call(lambda redis: redis.set(f"{buckets.PREFIX}proved:{name}", 1, ex=PROVED_SEC), at)
     buckets.remembered(_proved, name, lambda: at)
     _proved[name] = at
     _strangers.open(name)
-    buckets.shared.call(lambda redis: redis.set(f"{buckets.PREFIX}proved:{name}", 1, ex=PROVED_SEC), at)
 
 
 def _has_proved(name: str, at: float) -> bool:

@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from apps.history.record import record_many
 from apps.ingest import bell, refused
 from apps.ingest.files import StorageFailed
-from apps.ingest.inbox import allowed, authenticate, may_be_half, store
+from apps.ingest.inbox import allowed, authenticate, insert, made_ready, may_be_half
 from apps.ingest.models import RefusedDelivery
 from apps.ingest.writing import writing
 from apps.providers import registry, vault
@@ -94,7 +94,8 @@ def _settle_one(report: Rechecked, pk: int, endpoints: Endpoints, now: datetime)
             report.refused[judged] += 1
             RefusedDelivery.objects.filter(pk=pk).update(reason=judged)
             return
-        _, created, _ = store(judged.endpoint, judged.request, judged.verdict, row.received_at, row.trace_id)
+        ready = made_ready(judged.endpoint, judged.request, judged.verdict, row.received_at, row.trace_id)
+        created = insert(ready)
         refused.delete([pk])
     if judged.verdict.secret_id:
         registry.note_secret_used(judged.verdict.secret_id, now)

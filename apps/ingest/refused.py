@@ -15,6 +15,7 @@ from hashlib import sha256
 from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils.asyncio import async_unsafe
 
 from apps.ingest.models import RefusedDelivery
 from apps.ingest.writing import writing
@@ -31,6 +32,7 @@ BATCH = 500
 # --- keeping ----------------------------------------------------------------------------------------------------
 
 
+@async_unsafe
 def keep(
     endpoint_id: int, request: SignedRequest, reason: str, now: datetime, *, trace_id: str = "", address: str = ""
 ) -> bool:

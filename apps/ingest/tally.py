@@ -43,15 +43,36 @@ def add(cursor: CursorWrapper, outcomes: Sequence[tuple[Counted, bool]]) -> None
     cursor.execute(_upsert(len(places)), values)
 
 
+def counting(stored: str, rows: Sequence[Counted]) -> tuple[str, list[Any]]:
+    """The same for PostgreSQL as a WITH query, and its values: to stand behind `stored`, the WITH query that inserts
+    these rows and returns endpoint_id and received_at of those that were created."""
+    told = sorted(Counter((hour_of(row.received_at), row.endpoint_id) for row in rows).items())
+    values = [value for (hour, endpoint_id), count in told for value in (hour, endpoint_id, count)]
+    places = ", ".join(["(%s::timestamptz, %s::bigint, %s::bigint)"] * len(told))
+    created = (
+        f"SELECT count(*) FROM {stored} WHERE {stored}.endpoint_id = place.endpoint_id "  # noqa: S608
+        f"AND {stored}.received_at >= place.hour AND {stored}.received_at < place.hour + interval '1 hour'"
+    )
+    select = (
+        f"SELECT hour, endpoint_id, {os.getpid() % SHARDS}, created, told - created "  # noqa: S608
+        f"FROM (SELECT place.*, ({created}) AS created "
+        f"FROM (VALUES {places}) AS place (hour, endpoint_id, told)) AS counts"
+    )
+    return f"counted AS ({_INSERT} {select} {_ADD})", values
+
+
 def hour_of(moment: datetime) -> datetime:
     """The hour, UTC, that an aware time is in."""
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
+_TABLE = Tally._meta.db_table
+_INSERT = f"INSERT INTO {_TABLE} (hour, endpoint_id, shard, accepted, repeated)"
+_ADD = (
+    f"ON CONFLICT (hour, endpoint_id, shard) DO UPDATE SET accepted = {_TABLE}.accepted + excluded.accepted, "
+    f"repeated = {_TABLE}.repeated + excluded.repeated"
+)
+
+
 def _upsert(rows: int) -> str:
-    table = Tally._meta.db_table
-    return (
-        f"INSERT INTO {table} (hour, endpoint_id, shard, accepted, repeated) "  # noqa: S608
-        f"VALUES {', '.join(['(%s, %s, %s, %s, %s)'] * rows)} ON CONFLICT (hour, endpoint_id, shard) DO UPDATE "
-        f"SET accepted = {table}.accepted + excluded.accepted, repeated = {table}.repeated + excluded.repeated"
-    )
+    return f"{_INSERT} VALUES {', '.join(['(%s, %s, %s, %s, %s)'] * rows)} {_ADD}"

@@ -1,5 +1,8 @@
 """The webhook as Django views: for any server that runs Django, and for what the lane leaves to it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
@@ -25,7 +28,8 @@ def webhook(request: HttpRequest, provider_slug: str, endpoint_slug: str = DEFAU
     return _response(
         door.answer(
             door.Request(
-                environ=request.META,
+                headers=headers_of(request.META),
+                peer=request.META.get("REMOTE_ADDR", ""),
                 read=read,
                 provider_slug=provider_slug,
                 endpoint_slug=endpoint_slug,
@@ -47,10 +51,19 @@ def _response(answer: door.Answer) -> HttpResponse:
     return HttpResponse(answer.body, content_type="application/json", status=answer.status, headers=answer.headers)
 
 
+def headers_of(environ: Mapping[str, Any]) -> dict[str, str]:
+    """The request's headers with lower-case names."""
+    found = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")}
+    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if name in environ:
+            found[name.replace("_", "-").lower()] = environ[name]
+    return found
+
+
 def trace_id_of(request: HttpRequest) -> str:
     return str(getattr(request, "trace_id", ""))
 
 
 def address_of(request: HttpRequest) -> str:
     """The sender's address; X-Forwarded-For counts only from TRUSTED_PROXIES."""
-    return door.address_of(request.META)
+    return door.address_of(request.META.get("REMOTE_ADDR", ""), headers_of(request.META))

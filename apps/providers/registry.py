@@ -186,8 +186,12 @@ def note_secret_used(secret_id: str, now: datetime) -> None:
     noted = _holder.noted.get(int(secret_id))
     if noted is None or now - noted >= NOTE_USE_EVERY:
         _holder.noted[int(secret_id)] = now
-        # update() sends no signal: last use is no change of the registry.
-        Secret.objects.filter(pk=int(secret_id)).update(last_used_at=now)
+        try:
+            # update() sends no signal: last use is no change of the registry.
+            Secret.objects.filter(pk=int(secret_id)).update(last_used_at=now)
+        except Exception:
+            _holder.noted.pop(int(secret_id), None)  # whoever comes next tries again
+            raise
 
 
 @lru_cache(maxsize=64)

@@ -295,15 +295,16 @@ def test_a_connection_that_the_server_ends_between_two_batches_is_made_anew(shar
 def test_a_connection_that_the_server_ends_within_a_batch_leaves_nothing_of_it(
     shared: None, delivery: Build, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
-    left, add = [None] * times, tally.add
+    left, counting = [None] * times, tally.counting
 
-    def add_and_end(cursor: Any, outcomes: Any) -> None:
-        add(cursor, outcomes)
+    def counting_and_end(*args: Any) -> tuple[str, list[Any]]:
+        sql, values = counting(*args)
         if left:
             left.pop()
-            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            sql = sql.replace(" ON CONFLICT", " WHERE pg_terminate_backend(pg_backend_pid()) ON CONFLICT")
+        return sql, values
 
-    monkeypatch.setattr(tally, "add", add_and_end)
+    monkeypatch.setattr(tally, "counting", counting_and_end)
     if times == 2:
         with pytest.raises(OperationalError):
             committing.insert(delivery())

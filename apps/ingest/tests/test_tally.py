@@ -3,10 +3,11 @@
 import os
 from datetime import UTC, datetime, timedelta, timezone
 from importlib import import_module
+from typing import Any
 
 import pytest
 from django.apps import apps as django_apps
-from django.db import connection, transaction
+from django.db import DataError, connection, transaction
 
 from apps.ingest import tally
 from apps.ingest.models import InboundEvent, Tally
@@ -64,11 +65,18 @@ def test_what_is_rolled_back_is_not_counted(arrive):
 
 
 def test_what_cannot_be_counted_is_not_stored(arrive, monkeypatch):
+    counting = tally.counting
+
     def fail(*args: object) -> None:
-        raise ZeroDivisionError
+        raise DataError
+
+    def fail_in_the_statement(*args: Any) -> tuple[str, list[Any]]:
+        sql, values = counting(*args)
+        return sql.replace(" ON CONFLICT", " WHERE 1 / 0 = 1 ON CONFLICT"), values
 
     monkeypatch.setattr(tally, "add", fail)
-    with pytest.raises(ZeroDivisionError):
+    monkeypatch.setattr(tally, "counting", fail_in_the_statement)
+    with pytest.raises(DataError), transaction.atomic():
         arrive(sample(STARTED), ARRIVAL)
     assert not InboundEvent.objects.exists()
 
