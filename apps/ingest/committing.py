@@ -133,11 +133,11 @@ def stop() -> None:
         writer.finish()
 
 
-def check() -> None:
-    """Whether this process can commit now. Raises NotStoredError or a database error."""
+def check(within_sec: float | None = None) -> None:
+    """Whether this process can commit now, or within so long. Raises NotStoredError or a database error."""
     writer = _writer_here()
     if writer is not None:
-        writer.wait_for(_ThreadTicket())
+        writer.wait_for(_ThreadTicket(), WAIT_SEC if within_sec is None else within_sec)
 
 
 _shared = False
@@ -224,20 +224,20 @@ class _Writer:
 
     def insert(self, delivery: Delivery) -> bool:
         ticket = _ThreadTicket(delivery)
-        self.wait_for(ticket)
+        self.wait_for(ticket, WAIT_SEC)
         return ticket.created
 
-    def wait_for(self, ticket: _ThreadTicket) -> None:
+    def wait_for(self, ticket: _ThreadTicket, within_sec: float) -> None:
         self._put(ticket)
-        if not ticket.done.acquire(timeout=WAIT_SEC):
-            _give_up(ticket)
+        if not ticket.done.acquire(timeout=within_sec):
+            _give_up(ticket, within_sec)
         if ticket.error is not None:
             raise ticket.error
 
     async def insert_in_loop(self, delivery: Delivery) -> bool:
         ticket = _LoopTicket(delivery)
         self._put(ticket)
-        alarm = ticket.loop.call_later(WAIT_SEC, _give_up, ticket)
+        alarm = ticket.loop.call_later(WAIT_SEC, _give_up, ticket, WAIT_SEC)
         await ticket.future
         alarm.cancel()
         if ticket.error is not None:
@@ -349,10 +349,10 @@ class _Writer:
                 _add(self._refusals, place, counted)
 
 
-def _give_up(ticket: _Ticket) -> None:
+def _give_up(ticket: _Ticket, after_sec: float) -> None:
     # Perhaps it is stored later all the same; then the sender's repetition is a known delivery.
     ticket.given_up = True
-    ticket.error = NotStoredError(f"the database has not answered for {WAIT_SEC:g} s")
+    ticket.error = NotStoredError(f"the database has not answered for {after_sec:g} s")
     _wake([ticket])
 
 
