@@ -10,11 +10,12 @@ from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 from typing import Any
 
 from apps.providers.engine.conditions import Decision
 from apps.providers.engine.mapping import BELOW, DEFAULT, DERIVED, OBSERVED, Fragment, Mapping, Report, Value
-from apps.providers.engine.paths import copied, fill, put, says_nothing
+from apps.providers.engine.paths import copied, fill, put, put_at, says_nothing
 from apps.providers.engine.prices import EstimateSpec, Rates, estimate
 from apps.providers.engine.spec import (
     ARTIFACT_TARGETS,
@@ -333,15 +334,11 @@ class _Merged:
     def _payload(self) -> dict[str, Json]:
         slug, call_id = self.context.provider, self.context.call_id
         payload: dict[str, Json] = {}
-        # Shallow targets first: a deeper one then fills what the shallower left open.
-        stars = []
-        for target in sorted(self.values, key=lambda name: (name.count("."), name)):
-            if "*" in target:
-                stars.append(target)
-            elif target not in RULE_TARGETS and target not in FILE_TARGETS:
-                put(payload, target, self.values[target].value)
-        for target in stars:
-            if not _put_each(payload, target.split("."), self.values[target].value):
+        plain, stars = _places(tuple(self.values))
+        for target, keys in plain:
+            put_at(payload, keys, self.values[target].value)
+        for target, keys in stars:
+            if not _put_each(payload, keys, self.values[target].value):
                 del self.values[target]  # nothing there to put it in: it is no part of the message
         put(payload, "call.call_id", call_id)
         put(payload, "call.session_id", call_id)
@@ -392,7 +389,23 @@ class _Merged:
 _NOT_ASSESSED: dict[str, Json] = {"gap_score": 0.0, "gap_class": "aligned", "factors": ["not_assessed"]}
 
 
-def _put_each(node: Json, keys: list[str], value: Json) -> bool:
+Places = tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@lru_cache(maxsize=1000)
+def _places(targets: tuple[str, ...]) -> tuple[Places, Places]:
+    """The targets that are fields, each with its keys, in the order of filling, and those with `*` among their keys.
+
+    Remembered, for the calls of one mapping tell the same few sets of targets again and again.
+    """
+    # Shallow targets first: a deeper one then fills what the shallower left open.
+    ordered = sorted(targets, key=lambda name: (name.count("."), name))
+    fields = [name for name in ordered if name not in RULE_TARGETS and name not in FILE_TARGETS]
+    places = [(name, tuple(name.split("."))) for name in fields]
+    return tuple(place for place in places if "*" not in place[0]), tuple(place for place in places if "*" in place[0])
+
+
+def _put_each(node: Json, keys: Sequence[str], value: Json) -> bool:
     """`a.*.b`: fill b in every object below a; False when there is none."""
     for number, key in enumerate(keys):
         if not isinstance(node, dict):

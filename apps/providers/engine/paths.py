@@ -6,7 +6,7 @@ counts as told, so it can neither fill a field nor blank one.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -181,8 +181,13 @@ def put(target: dict[str, Json], path: str, value: Json) -> None:
 
     An object meets an object key by key, so a deeper target fills what a shallower one left open.
     """
-    *above, last = path.split(".")
-    for key in above:
+    put_at(target, path.split("."), value)
+
+
+def put_at(target: dict[str, Json], keys: Sequence[str], value: Json) -> None:
+    """`put` at a path whose keys are known."""
+    last = keys[-1]
+    for key in keys[:-1]:
         target = target.setdefault(key, {})
         if type(target) is not dict:
             return
