@@ -112,8 +112,15 @@ def seal(message: VCPMessage, now: datetime, processing_duration_ms: float) -> d
     message.audit.checksum = checksum(message)
     # Free-form objects come in the order of the events that filled them; sorted, equal content is equal bytes.
     sealed: dict[str, Any] = message.to_dict()
-    sealed["vcp_payload"]["custom"] = sort_keys(sealed["vcp_payload"]["custom"])
+    sealed["vcp_payload"]["custom"] = _in_key_order(sealed["vcp_payload"]["custom"])
     return sealed
+
+
+def _in_key_order(content: Any) -> Any:
+    try:
+        return orjson.loads(orjson.dumps(content, option=orjson.OPT_SORT_KEYS))  # a third of what sort_keys costs
+    except orjson.JSONEncodeError:  # an integer beyond 64 bits
+        return sort_keys(content)
 
 
 def plain(

@@ -15,7 +15,7 @@ from typing import Any
 
 from apps.providers.engine.conditions import Decision
 from apps.providers.engine.mapping import BELOW, DEFAULT, DERIVED, OBSERVED, Fragment, Mapping, Report, Value
-from apps.providers.engine.paths import copied, fill, put, put_at, says_nothing
+from apps.providers.engine.paths import fill, put, put_at, says_nothing
 from apps.providers.engine.prices import EstimateSpec, Rates, estimate
 from apps.providers.engine.spec import (
     ARTIFACT_TARGETS,
@@ -154,7 +154,7 @@ class _Merged:
             if there is None or STRENGTH[value.basis] >= STRENGTH[there.basis]:
                 self.values[target] = value
         self.facts |= fragment.facts
-        overlay(self.data, fragment.data)
+        self.data = overlay(self.data, fragment.data)
 
     def _read_document(self) -> None:
         """What the rules make of the whole call fills what no event told as strongly."""
@@ -421,17 +421,18 @@ def _put_each(node: Json, keys: Sequence[str], value: Json) -> bool:
     return False
 
 
-def overlay(under: dict[str, Json], over: dict[str, Json]) -> None:
-    """Lay `over` on `under` in place: objects key by key, anything else replaced whole, empty values never."""
+def overlay(under: dict[str, Json], over: dict[str, Json]) -> dict[str, Json]:
+    """`over` laid on `under`: objects key by key, anything else replaced whole, empty values never.
+
+    Both stay as they are, and the result shares with them what only one of them has: nobody may write into it.
+    """
+    laid = dict(under)
     for key, value in over.items():
         if says_nothing(value):
             continue
-        there = under.get(key)
-        if isinstance(there, dict) and isinstance(value, dict):
-            overlay(there, value)
-        else:
-            # A copy of the containers: a later event must not write into an earlier event's fragment.
-            under[key] = copied(value)
+        there = laid.get(key)
+        laid[key] = overlay(there, value) if isinstance(there, dict) and isinstance(value, dict) else value
+    return laid
 
 
 def sort_keys(value: Json) -> Json:

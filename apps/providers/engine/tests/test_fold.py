@@ -2,6 +2,7 @@
 
 import copy
 import json
+from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -451,10 +452,9 @@ def test_a_repeated_event_changes_nothing(payloads):
 def test_overlay_goes_key_by_key_replaces_lists_and_never_blanks():
     under = {"a": {"x": 1, "y": 2}, "list": [1, 2], "kept": 0, "text": "t"}
     over = {"a": {"y": 3, "z": None}, "list": [3], "kept": None, "text": " ", "new": {"k": 1}}
-    overlay(under, over)
-    assert under == {"a": {"x": 1, "y": 3}, "list": [3], "kept": 0, "text": "t", "new": {"k": 1}}
-    under["new"]["k"] = 2
-    assert over["new"] == {"k": 1}
+    before = deepcopy((under, over))
+    assert overlay(under, over) == {"a": {"x": 1, "y": 3}, "list": [3], "kept": 0, "text": "t", "new": {"k": 1}}
+    assert (under, over) == before  # a later event must not write into an earlier event's fragment
 
 
 def test_equal_content_gives_equal_bytes():
