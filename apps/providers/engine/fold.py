@@ -343,7 +343,7 @@ class _Merged:
         put(payload, "call.call_id", call_id)
         put(payload, "call.session_id", call_id)
         put(payload, "call.provider", slug)
-        put(payload, f"custom.provider_specific.{slug}.data", self.data)
+        put_at(payload, ("custom", "provider_specific", slug, "data"), self.data, shared=True)
         put(payload, "artifacts.provider_raw_payload_ref", self.events[-1].payload_ref or None)
         put(
             payload,

@@ -184,15 +184,15 @@ def put(target: dict[str, Json], path: str, value: Json) -> None:
     put_at(target, path.split("."), value)
 
 
-def put_at(target: dict[str, Json], keys: Sequence[str], value: Json) -> None:
-    """`put` at a path whose keys are known."""
+def put_at(target: dict[str, Json], keys: Sequence[str], value: Json, *, shared: bool = False) -> None:
+    """`put` at a path whose keys are known; `shared` without a copy, for a place that nobody writes into afterwards."""
     last = keys[-1]
     for key in keys[:-1]:
         target = target.setdefault(key, {})
         if type(target) is not dict:
             return
     if type(value) is dict:
-        fill(target, last, copied(value))
+        fill(target, last, value if shared else copied(value))
     elif target.get(last) is None:
         target[last] = value
 
