@@ -1,6 +1,7 @@
 """`make bench-figures`: writes what the benches of the whole service last measured into docs/performance.md.
 
-Knows the files of results and the two markers in the document; measures nothing.
+Knows the files of results and the two markers in the document; measures nothing. A table of the document whose bench
+has no results on this machine stays as it is.
 """
 
 import argparse
@@ -15,6 +16,7 @@ RESULTS = Path(__file__).with_name("results")
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 NONE_YET = "Nothing has been measured yet."
+TITLE = "### "
 
 Json = Any
 
@@ -26,7 +28,7 @@ def rendered(ingest: Json, drain: Json, two_phase: Json) -> str:
         *([_drain(drain)] if "rates" in drain or "backlog" in drain else []),
         *(_two_phase(database, found) for database, found in two_phase.items()),
     ]
-    return "\n\n".join(parts) or NONE_YET
+    return "\n\n".join(parts)
 
 
 def _ingest(database: str, found: Json) -> str:
@@ -96,11 +98,20 @@ def _table(title: str, machine: Json, rows: Sequence[tuple[str, str, str]]) -> s
 
 
 def replaced(document: str, figures: str) -> str:
-    """The document with these figures between its markers. Raises ValueError where it has not both, once."""
+    """The document with these tables between its markers: each in the place of the one with its title, a new one
+    after them. Raises ValueError where the document has not both markers, once."""
     if document.count(BEGIN) != 1 or document.count(END) != 1 or document.index(BEGIN) > document.index(END):
         raise ValueError(f"the document needs {BEGIN} and {END}, once each and in this order")
     before, rest = document.split(BEGIN)
-    return f"{before}{BEGIN}\n{figures}\n{END}{rest.split(END)[1]}"
+    standing, after = rest.split(END)
+    tables = _by_title(standing) | _by_title(figures)
+    shown = "\n\n".join(tables.values()) or NONE_YET
+    return f"{before}{BEGIN}\n{shown}\n{END}{after}"
+
+
+def _by_title(figures: str) -> dict[str, str]:
+    _, *tables = f"\n{figures}".split(f"\n{TITLE}")
+    return {table.partition("\n")[0]: f"{TITLE}{table.strip()}" for table in tables}
 
 
 def _stored(folder: Path) -> Iterator[Json]:
@@ -116,7 +127,9 @@ def main(arguments: Sequence[str] | None = None, out: TextIO = sys.stdout) -> No
     parser.add_argument("--write", action="store_true", help="into the document; else they are only shown")
     asked = parser.parse_args(arguments)
     figures = rendered(*_stored(asked.results))
-    if asked.write:
+    if not figures:
+        print(f"{asked.results} has no results: measure first, for example with `make bench-ingest`", file=out)
+    elif asked.write:
         asked.document.write_text(replaced(asked.document.read_text("utf-8"), figures), "utf-8")
     else:
         print(figures, file=out)

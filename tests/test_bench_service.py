@@ -1,5 +1,6 @@
 """Benches of the whole service: the proof finds what is missing, the generator counts, figures reach the document."""
 
+import io
 import json
 import socket
 import threading
@@ -230,12 +231,29 @@ def test_the_figures_of_all_benches_stand_in_the_document(tmp_path):
         assert row in text
 
 
-def test_a_document_without_results_says_so():
-    assert figures.rendered({}, {}, {}) == "Nothing has been measured yet."
+def test_what_was_not_measured_here_stays_as_it_stands(tmp_path):
+    document, told = tmp_path / "performance.md", io.StringIO()
+    old = "### The door on PostgreSQL\n\n| old door |\n\n### Two phases on SQLite\n\n| old phases |"
+    document.write_text(before := f"{figures.BEGIN}\n{old}\n{figures.END}\n")
+    asked = ["--results", str(tmp_path), "--document", str(document), "--write"]
+    figures.main(asked, told)
+    assert document.read_text() == before
+    assert "has no results" in told.getvalue()
+    (tmp_path / "ingest.json").write_text(json.dumps(INGEST))
+    figures.main(asked, told)
+    text = document.read_text()
+    assert "old door" not in text
+    assert text.count(figures.TITLE) == 2
+    assert text.endswith(f"|\n\n### Two phases on SQLite\n\n| old phases |\n{figures.END}\n")
+
+
+def test_a_document_without_figures_says_so():
+    empty = f"{figures.BEGIN}\n{figures.END}"
+    assert figures.replaced(empty, "") == f"{figures.BEGIN}\n{figures.NONE_YET}\n{figures.END}"
 
 
 def test_the_document_has_a_place_for_the_figures():
-    assert figures.replaced(figures.DOCUMENT.read_text("utf-8"), "| new |").count("| new |") == 1
+    assert figures.replaced(figures.DOCUMENT.read_text("utf-8"), "### New\n\n| new |").count("| new |") == 1
 
 
 def test_figures_are_not_written_into_a_document_without_their_place():
