@@ -153,18 +153,22 @@ class Stack:
 # --- what is sent ---------------------------------------------------------------------------------------------------
 
 
+def call_id_in(slug: str, body: bytes) -> bytes:
+    """The call that a sample is about, as it stands in it. Raises ValueError where there is none to be replaced."""
+    call_id = (ProviderMapping(catalog.load(slug).mapping).identify(parse(body)).call_id or "").encode()
+    if not call_id or call_id not in body:
+        raise ValueError(f"{slug}: its sample names no call that could be replaced")
+    return call_id
+
+
 class Deliveries:
     """Signed requests of one provider, each of another call, made from its richest sample."""
 
     def __init__(self, slug: str, size: int) -> None:
         self.slug = slug
         _, self.body = payload_of(slug, size)
-        spec = catalog.load(slug)
-        self.scheme = spec.auth
-        identity = ProviderMapping(spec.mapping).identify(parse(self.body))
-        self._call_id = (identity.call_id or "").encode()
-        if not self._call_id or self._call_id not in self.body:
-            raise ValueError(f"{slug}: its sample names no call that could be replaced")
+        self.scheme = catalog.load(slug).auth
+        self._call_id = call_id_in(slug, self.body)
 
     def call_id(self, number: int, run: str) -> str:
         return f"bench_{run}_{number:09d}"

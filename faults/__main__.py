@@ -9,9 +9,11 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,6 +26,9 @@ from faults.traffic import Mix, Senders
 
 HOOKS = Path(__file__).with_name("hooks")
 DRAINED_WITHIN_SEC = 180
+# In the order in which they are started again: what needs the servers would not come up without them.
+SERVERS = ("postgres", "redis")
+PARTS = (*SERVERS, "web", "worker", "beat")
 SENDERS = 4
 PAUSE_SEC = 0.02
 
@@ -53,7 +58,7 @@ class FaultyStack(Stack):
         switch.touch() if full else switch.unlink(missing_ok=True)
 
     def kill(self, name: str) -> None:
-        if name in ("redis", "postgres"):
+        if name in SERVERS:
             self.services.kill(name)
             return
         process = self.running.pop(name)
@@ -61,14 +66,38 @@ class FaultyStack(Stack):
         process.wait()
 
     def revive(self, name: str) -> None:
-        if name in ("redis", "postgres"):
+        if name in SERVERS:
             self.services.start_again(name)
         else:
             self.start(name)
 
+    def start_fallen(self) -> list[str]:
+        """The supervisor's part: a worker of Celery may end by itself where its broker dies. Gives their names."""
+        fallen = [name for name, process in self.running.items() if process.poll() is not None]
+        for name in fallen:
+            self.start(name)
+        return fallen
+
+    @contextmanager
+    def watched(self, fallen: Counter[str]) -> Iterator[None]:
+        """Meanwhile whatever falls is started again: a worker may take its time to end."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(0.5):
+                fallen.update(self.start_fallen())
+
+        watching = threading.Thread(target=watch, daemon=True)
+        watching.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watching.join()
+
     def send_signal(self, name: str, number: signal.Signals) -> None:
-        pid = self.services.pid_of(name) if name in ("redis", "postgres") else self.running[name].pid
-        for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
+        first = psutil.Process(self.services.pid_of(name) if name in SERVERS else self.running[name].pid)
+        for process in (first, *first.children(recursive=True)):
             try:
                 process.send_signal(number)
             except psutil.NoSuchProcess:
@@ -83,8 +112,7 @@ def strike(stack: FaultyStack, senders: Senders, fault: Fault) -> None:
             for name in fault.parts:
                 stack.kill(name)
             time.sleep(fault.for_sec)
-            # The servers first: what needs them would not come up.
-            for name in sorted(fault.parts, key=("postgres", "redis", "web", "worker", "beat").index):
+            for name in sorted(fault.parts, key=PARTS.index):
                 stack.revive(name)
         case "freeze":
             stack.send_signal(fault.parts[0], signal.SIGSTOP)
@@ -100,15 +128,16 @@ def strike(stack: FaultyStack, senders: Senders, fault: Fault) -> None:
             senders.cutting.clear()
         case "move clock":
             stack.set_clock(fault.shift_sec)
-            senders.clock_shift = lambda: float(fault.shift_sec)
+            senders.clock_shift_sec = fault.shift_sec
             time.sleep(fault.for_sec)
             stack.set_clock(0)
-            senders.clock_shift = lambda: 0.0
+            senders.clock_shift_sec = 0.0
 
 
 def run(profile: str, rounds: int, seed: int, minutes: float, out: TextIO) -> tuple[Json, list[str]]:
     """The report and the breaches of one run. No fault begins after `minutes`."""
     struck: Counter[str] = Counter()
+    fallen: Counter[str] = Counter()
     with FaultyStack(on_postgres=profile == "postgres") as stack:
         stack.manage("prepare")
         for name in ("web", "worker", "beat"):
@@ -122,27 +151,30 @@ def run(profile: str, rounds: int, seed: int, minutes: float, out: TextIO) -> tu
             print(f"  {time.monotonic() - started:6.1f} s  {fault}", file=out, flush=True)
             strike(stack, senders, fault)
             struck[fault.kind] += 1
+            fallen.update(stack.start_fallen())
         time.sleep(1)
         hung = [] if senders.finish(60) else ["hung: a sender did not come to its end within 60 s"]
-        found = look(stack, sum(parcel.sent.acknowledged for parcel in senders.parcels))
+        with stack.watched(fallen):
+            found = look(stack)
         sent = [parcel.sent for parcel in senders.parcels]
         answers = Counter(answer for one in sent for answer in one.answers)
         report = {
             "profile": profile,
             "seed": seed,
             "faults": dict(struck),
+            "fallen": dict(fallen),
             "deliveries": len(sent),
             "acknowledged": sum(one.acknowledged for one in sent),
             "requests": sum(answers.values()),
             "answers": {str(status or "none"): number for status, number in sorted(answers.items())},
             "calls": len(found.clean),
             "seconds": round(time.monotonic() - started),
-            "slowest_503_sec": round(max(senders.slow_answers_sec, default=0.0), 1),
+            "slowest_503_sec": round(max(senders.refused_after_sec, default=0.0), 1),
         }
         return report, [*hung, *breaches(sent, found)]
 
 
-def look(stack: FaultyStack, least: int) -> Found:
+def look(stack: FaultyStack) -> Found:
     """Wait until all is worked off, and read what the judge looks at."""
     told = json.loads(stack.module("faults.look", "--within", str(DRAINED_WITHIN_SEC)))
     (stack.folder / "stored.json").write_text(json.dumps(told["bodies"]))

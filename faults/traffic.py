@@ -10,29 +10,31 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from itertools import count
 
 from apps.providers import catalog
 from apps.providers.engine.signatures import sign
-from bench.stack import SECRET, Deliveries
+from bench.payloads import payload_of
+from bench.stack import SECRET, call_id_in
 from faults.judge import Sent
 
 ANSWER_WITHIN_SEC = 20
 AGAIN_AFTER_SEC = 0.5
 # Of all deliveries so many: are sent again though acknowledged, are sent once only, are not signed rightly.
 REPEATED, SENT_ONCE, FORGED = 0.15, 0.15, 0.03
-EVENTS = {
-    # Several events of one call, by provider: (samples, the call's id in them).
-    "retell": (
-        ("call_started.inbound", "call_ended.inbound_success_tools", "call_analyzed.inbound_success_tools"),
-        "call_b1e4c07a95d24f6f8e2a77d0c31",
-    ),
-}
-ONE_EVENT = ("vapi", "bland", "elevenlabs")
+# A recording waits for its transcript: both are sent until they are taken.
 RECORDING = ("elevenlabs", "post_call_audio", "post_call_transcription.inbound_success_tools")
+# Kinds of calls: the provider, and the samples that are one call's events; without names its richest sample.
+KINDS = (
+    ("retell", "call_started.inbound", "call_ended.inbound_success_tools", "call_analyzed.inbound_success_tools"),
+    RECORDING,
+    ("vapi",),
+    ("bland",),
+    ("elevenlabs",),
+)
 BODY_BYTES = 2048
 
 
@@ -46,22 +48,30 @@ class Parcel:
     repeats: int = 0
 
 
+@dataclass(frozen=True)
+class Kind:
+    """The events of a call, and its id as it stands in them."""
+
+    slug: str
+    bodies: Sequence[bytes]
+    call_id: bytes
+    surely: bool
+
+
+def kind_of(slug: str, *names: str) -> Kind:
+    samples = catalog.samples(slug)
+    bodies = [json.dumps(samples[name]).encode() for name in names] or [payload_of(slug, BODY_BYTES)[1]]
+    return Kind(slug, bodies, call_id_in(slug, bodies[0]), (slug, *names) == RECORDING)
+
+
 class Mix:
     """Deliveries without end, from a seed: the calls' events shuffled among those of other calls."""
 
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(seed)  # noqa: S311 - to be repeated
         self._seed = seed
-        self._kinds = {slug: Deliveries(slug, BODY_BYTES) for slug in ONE_EVENT}
-        self._samples = {
-            slug: [json.dumps(catalog.samples(slug)[name]).encode() for name in names]
-            for slug, (names, _) in EVENTS.items()
-        }
-        slug, *names = RECORDING
-        self._recordings = [json.dumps(catalog.samples(slug)[name]).encode() for name in names]
-        identify = Deliveries(slug, BODY_BYTES)
-        self._recorded_id = identify._call_id
-        self._number = 0
+        self._kinds = [kind_of(*told) for told in KINDS]
+        self._calls, self._parcels = count(1), count(1)
 
     def __iter__(self) -> Iterator[Parcel]:
         while True:
@@ -70,24 +80,14 @@ class Mix:
             yield from window
 
     def _call(self) -> list[Parcel]:
-        self._number += 1
-        call_id = f"faults_{self._seed}_{self._number:07d}"
-        kind = self._chance.choice([*EVENTS, *ONE_EVENT, "recording"])
-        if kind in EVENTS:
-            old = EVENTS[kind][1].encode()
-            return [self._parcel(kind, call_id, body.replace(old, call_id.encode())) for body in self._samples[kind]]
-        if kind == "recording":
-            bodies = [body.replace(self._recorded_id, call_id.encode()) for body in self._recordings]
-            return [self._parcel(RECORDING[0], call_id, body) for body in bodies]
-        made = self._kinds[kind]
-        body = made.body.replace(made._call_id, call_id.encode())
-        return [self._parcel(kind, call_id, body)]
+        call_id = f"faults_{self._seed}_{next(self._calls):07d}"
+        kind = self._chance.choice(self._kinds)
+        return [self._parcel(kind, call_id, body.replace(kind.call_id, call_id.encode())) for body in kind.bodies]
 
-    def _parcel(self, slug: str, call_id: str, body: bytes) -> Parcel:
-        self._count = getattr(self, "_count", 0) + 1
-        sent = Sent(self._count, slug, call_id, forged=self._chance.random() < FORGED)
+    def _parcel(self, kind: Kind, call_id: str, body: bytes) -> Parcel:
+        forged, once = (self._chance.random() < share and not kind.surely for share in (FORGED, SENT_ONCE))
         repeats = self._chance.randint(1, 3) if self._chance.random() < REPEATED else 0
-        return Parcel(sent, body, self._chance.random() < SENT_ONCE, repeats)
+        return Parcel(Sent(next(self._parcels), kind.slug, call_id, forged=forged), body, once, repeats)
 
 
 class Senders:
@@ -96,9 +96,9 @@ class Senders:
     def __init__(self, address: tuple[str, int], mix: Mix, threads: int, pause_sec: float) -> None:
         self.address, self.pause_sec = address, pause_sec
         self.parcels: list[Parcel] = []
-        self.clock_shift: Callable[[], float] = lambda: 0.0
+        self.clock_shift_sec = 0.0
         self.cutting = threading.Event()
-        self.slow_answers_sec: list[float] = []
+        self.refused_after_sec: list[float] = []
         self._source = iter(mix)
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -137,7 +137,7 @@ class Senders:
 
     def _headers(self, parcel: Parcel) -> dict[str, str]:
         secret = "nobody's" if parcel.sent.forged else SECRET
-        at = datetime.now(UTC) + timedelta(seconds=self.clock_shift())
+        at = datetime.now(UTC) + timedelta(seconds=self.clock_shift_sec)
         signed = sign(catalog.load(parcel.sent.provider).auth, secret, parcel.body, at, id=f"msg_{parcel.sent.number}")
         return {"Content-Type": "application/json", **signed}
 
@@ -157,7 +157,7 @@ class Senders:
         if answer.status == 200:
             parcel.sent.delivery_ids.add(str(answer.headers["X-Delivery-Id"]))
         elif answer.status == 503:
-            self.slow_answers_sec.append(time.monotonic() - started)
+            self.refused_after_sec.append(time.monotonic() - started)
             if answer.headers["Retry-After"] is None:
                 parcel.sent.answers.append(-503)  # the judge knows no such answer
 
@@ -171,11 +171,3 @@ class Senders:
                 line.sendall(text.encode() + parcel.body[: len(parcel.body) // 2])
         except OSError:
             pass
-
-
-def as_json(parcels: list[Parcel]) -> Any:
-    """For whoever repeats the run."""
-    return [
-        {"number": p.sent.number, "provider": p.sent.provider, "call": p.sent.call_id, "answers": p.sent.answers}
-        for p in parcels
-    ]

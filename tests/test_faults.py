@@ -1,6 +1,7 @@
 """The fault runs: their plan is repeatable, their judge sees every kind of loss, and a short run loses nothing."""
 
 import io
+from collections import Counter
 from dataclasses import replace
 from itertools import islice
 
@@ -9,6 +10,7 @@ import pytest
 from faults.__main__ import run
 from faults.judge import Found, Sent, Stored, breaches
 from faults.plan import KINDS, PARTS, plan
+from faults.traffic import KINDS as KINDS_SENT
 from faults.traffic import Mix
 
 CALL = ("acme", "call1")
@@ -35,6 +37,15 @@ def test_the_same_seed_sends_the_same_deliveries():
 
     assert some(1) == some(1)
     assert some(1) != some(2)
+
+
+def test_every_delivery_is_about_its_own_call_and_calls_have_one_or_several():
+    parcels = list(islice(Mix(1), 400))
+    assert all(parcel.sent.call_id.encode() in parcel.body for parcel in parcels)
+    assert {parcel.sent.provider for parcel in parcels} == {slug for slug, *_ in KINDS_SENT}
+    events = Counter((parcel.sent.provider, parcel.sent.call_id) for parcel in parcels[:350])
+    assert {number for (slug, _), number in events.items() if slug == "elevenlabs"} == {1, 2}
+    assert {number for (slug, _), number in events.items() if slug == "retell"} == {3}
 
 
 def test_where_all_is_well_the_judge_says_nothing():
