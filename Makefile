@@ -7,6 +7,7 @@ RUN_STAMP := .venv/.installed
 TEST_STAMP := .venv/.installed-dev
 # Of the fault runs: the same plan and deliveries again.
 SEED ?= 1
+ROUNDS ?= 50
 # Test processes; two suit the smallest machine.
 JOBS ?= 2
 # The type checker reads the settings; no key of this machine is needed for that.
@@ -80,9 +81,9 @@ bench-ingest: $(RUN_STAMP) ## Measure how many webhooks a second are acknowledge
 bench-drain: $(RUN_STAMP) ## Measure how many deliveries a second two worker processes turn into messages
 	@$(BENCH_ENV) $(PY) -m bench.drain
 
-faults: $(TEST_STAMP) ## Kill, freeze and cut off the running parts 50 times, and prove that nothing was lost (SEED)
-	@$(BENCH_ENV) $(PY) -m faults --profile postgres --seed $(SEED)
-	@$(BENCH_ENV) $(PY) -m faults --profile sqlite --seed $(SEED)
+faults: $(TEST_STAMP) ## Kill, freeze and cut off the running parts 50 times, and prove that nothing was lost (ROUNDS, SEED)
+	@$(BENCH_ENV) $(PY) -m faults --profile postgres --rounds $(ROUNDS) --seed $(SEED)
+	@$(BENCH_ENV) $(PY) -m faults --profile sqlite --rounds $(ROUNDS) --seed $(SEED)
 
 clean: ## Remove .venv and caches; data and .env stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov

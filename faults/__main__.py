@@ -200,8 +200,8 @@ def _failure(stack: FaultyStack, *command: str) -> str:
 def main(arguments: Sequence[str] | None = None, out: TextIO = sys.stdout) -> int:
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
     parser.add_argument("--profile", choices=["postgres", "sqlite"], default="postgres")
-    parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=50, help="how many faults (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of the plan and the deliveries (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=10, help="no fault begins after so many")
     parser.add_argument("--report", type=Path, help="write the report as JSON to this file")
     asked = parser.parse_args(arguments)
