@@ -72,12 +72,14 @@ class Mix:
         self._seed = seed
         self._kinds = [kind_of(*told) for told in KINDS]
         self._calls, self._parcels = count(1), count(1)
+        self.left = 0  # of the window in hand: with none left every call has all its events
 
     def __iter__(self) -> Iterator[Parcel]:
         while True:
             window = [parcel for _ in range(8) for parcel in self._call()]
             self._chance.shuffle(window)
-            yield from window
+            for self.left, parcel in zip(reversed(range(len(window))), window, strict=True):
+                yield parcel
 
     def _call(self) -> list[Parcel]:
         call_id = f"faults_{self._seed}_{next(self._calls):07d}"
@@ -99,7 +101,7 @@ class Senders:
         self.clock_shift_sec = 0.0
         self.cutting = threading.Event()
         self.refused_after_sec: list[float] = []
-        self._source = iter(mix)
+        self._mix, self._source = mix, iter(mix)
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._send_for_ever, daemon=True) for _ in range(threads)]
@@ -109,7 +111,7 @@ class Senders:
             thread.start()
 
     def finish(self, within_sec: float) -> bool:
-        """No new parcels; those in hand are sent to their end. False where that takes too long."""
+        """No new calls; those in hand are sent to their end. False where that takes too long."""
         self._over.set()
         deadline = time.monotonic() + within_sec
         for thread in self._threads:
@@ -117,8 +119,10 @@ class Senders:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _send_for_ever(self) -> None:
-        while not self._over.is_set():
+        while True:
             with self._lock:
+                if self._over.is_set() and not self._mix.left:
+                    return
                 parcel = next(self._source)
                 self.parcels.append(parcel)
             self._deliver(parcel)
