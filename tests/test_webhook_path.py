@@ -208,7 +208,7 @@ def test_a_database_that_cannot_be_reached_is_503_with_a_time_to_come_again(deli
         def down(*args, error=error, **kwargs):
             raise error
 
-        monkeypatch.setattr(door, "accept", down)
+        monkeypatch.setattr(door, "insert", down)
         response = deliver(sample(ENDED))
         assert_refused(response, 503, "HTTP_503")
         assert response.headers["Retry-After"] == "5"

@@ -12,6 +12,8 @@ from concurrent.futures import Executor
 from io import BytesIO
 from typing import Any
 
+from apps.providers.engine.hidden import HiddenItems
+
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 Headers = list[tuple[str, str]]
 
@@ -30,9 +32,9 @@ class TooManyBodiesError(Exception):
 def headers_of(scope: Any) -> dict[str, str]:
     """The request's headers by lower-case name; one that came more than once as one, as RFC 9110 joins them."""
     items = scope.headers.items()
-    headers = dict(items)
+    headers = HiddenItems(items)
     if len(headers) < len(items):
-        headers = {}
+        headers = HiddenItems()
         for name, value in items:
             between = "; " if name == "cookie" else ","
             headers[name] = f"{headers[name]}{between}{value}" if name in headers else value

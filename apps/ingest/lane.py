@@ -21,11 +21,12 @@ from django.utils.encoding import iri_to_uri
 from apps.ingest import committing, door
 from apps.ingest.inbox import Proven, insert
 from apps.providers import registry
-from apps.providers.engine.hidden import Hidden
+from apps.providers.engine.hidden import Hidden, HiddenItems
 from apps.providers.models import DEFAULT_ENDPOINT
 
 P = ParamSpec("P")
 Value = TypeVar("Value")
+Place = tuple[str, str, Hidden]  # provider, endpoint, token of the URL
 
 THREADS = 8
 _ADDRESS = re.compile(r"/webhook/([A-Za-z0-9_-]+)(?:/([A-Za-z0-9_-]+)(?:/([A-Za-z0-9_.~-]+))?)?/?")
@@ -61,13 +62,13 @@ class Lane:
 
     async def answer(self, call: Call) -> tuple[int, list[tuple[str, str]], bytes] | None:
         """Status, headers and body; None where it is Django that answers."""
-        found = _ADDRESS.fullmatch(call.path) if call.method == "POST" else None
-        if found is None:
+        place = _place_of(call.path) if call.method == "POST" else None
+        if place is None:
             return None
         # To be told apart, not to be kept secret; and the system's own random numbers cost Python's lock.
         trace_id = f"{random.getrandbits(128):032x}"
         try:
-            answer = await self._answer(call, found, trace_id)
+            answer = await self._answer(call, place, trace_id)
         except Exception:  # noqa: BLE001 - logged there
             answer = self._traced(trace_id, door.not_stored, trace_id)
         headers = [
@@ -79,8 +80,8 @@ class Lane:
         ]
         return answer.status, headers, answer.body
 
-    async def _answer(self, call: Call, found: re.Match[str], trace_id: str) -> door.Answer:
-        provider_slug, endpoint_slug, token = found.groups()
+    async def _answer(self, call: Call, place: Place, trace_id: str) -> door.Answer:
+        provider_slug, endpoint_slug, url_token = place
         limit_bytes = await self._do(trace_id, _limit_bytes, provider_slug)
         read = await _read(call, limit_bytes)
         request = door.Request(
@@ -88,10 +89,10 @@ class Lane:
             peer=call.peer,
             read=read,
             provider_slug=provider_slug,
-            endpoint_slug=endpoint_slug or DEFAULT_ENDPOINT,
+            endpoint_slug=endpoint_slug,
             # An address of the lane has nothing in it that would have been escaped.
             path_as_called=Hidden(call.path + (f"?{iri_to_uri(call.query)}" if call.query else "")),
-            url_token=Hidden(token or ""),
+            url_token=url_token,
             trace_id=trace_id,
         )
         proven = await self._do(trace_id, door.begin, request)
@@ -130,6 +131,14 @@ class Lane:
             self.current_trace_id.reset(token)
 
 
+def _place_of(path: str) -> Place | None:
+    found = _ADDRESS.fullmatch(path)
+    if found is None:
+        return None
+    provider_slug, endpoint_slug, token = found.groups()
+    return provider_slug, endpoint_slug or DEFAULT_ENDPOINT, Hidden(token or "")
+
+
 def _limit_bytes(provider_slug: str) -> int:
     try:
         return registry.body_limit_bytes(provider_slug)
@@ -146,7 +155,8 @@ async def _read(call: Call, limit_bytes: int) -> Callable[[int], bytes]:
     except door.UnreadableBodyError as error:
         return _raising(error)
     if "transfer-encoding" in call.headers and not call.headers.get("content-length"):
-        call.headers = {**call.headers, "content-length": str(len(here))}  # known now that it is here
+        # Known now that it is here.
+        call.headers = HiddenItems({**call.headers, "content-length": str(len(here))})
     return lambda size: here[:size]
 
 

@@ -8,3 +8,10 @@ class Hidden(str):
 
     def __repr__(self) -> str:
         return "'…'"
+
+
+class HiddenItems(dict[str, str]):
+    """The headers of a request, which may hold a proof: their repr tells their names only."""
+
+    def __repr__(self) -> str:
+        return f"<{', '.join(self)}>"
