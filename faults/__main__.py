@@ -28,7 +28,7 @@ HOOKS = Path(__file__).with_name("hooks")
 DRAINED_WITHIN_SEC = 180
 # In the order in which they are started again: what needs the servers would not come up without them.
 SERVERS = ("postgres", "redis")
-PARTS = (*SERVERS, "web", "worker", "beat")
+PARTS = (*SERVERS, "web", "worker", "worker2", "beat")
 SENDERS = 4
 PAUSE_SEC = 0.02
 
@@ -140,7 +140,7 @@ def run(profile: str, rounds: int, seed: int, minutes: float, out: TextIO) -> tu
     fallen: Counter[str] = Counter()
     with FaultyStack(on_postgres=profile == "postgres") as stack:
         stack.manage("prepare")
-        for name in ("web", "worker", "beat"):
+        for name in stack.specs:
             stack.start(name)
         senders = Senders(stack.address, Mix(seed), SENDERS, PAUSE_SEC)
         senders.start()

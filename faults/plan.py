@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 Parts = tuple[str, ...]
 
-PARTS = {"postgres": ("web", "worker", "beat", "redis", "postgres"), "sqlite": ("web", "worker", "beat", "redis")}
+PARTS = {
+    "postgres": ("web", "worker", "worker2", "beat", "redis", "postgres"),
+    "sqlite": ("web", "worker", "beat", "redis"),
+}
 FROZEN = {"postgres": ("web", "worker", "postgres"), "sqlite": ("web", "worker")}
 # Every kind comes up before one comes again, so that a short run meets all of them too.
 KINDS = ("kill", "kill two", "freeze", "disk full", "cut bodies", "move clock", "kill", "kill two")

@@ -274,11 +274,14 @@ def test_health_is_asked_at_an_address_that_can_be_reached(host, reachable):
 
 @pytest.mark.parametrize(
     ("database_url", "processes"),
-    [("", "1"), ("sqlite:///x", "1"), ("postgres://x", "2"), ("postgresql://x", "2")],
+    [("", 1), ("sqlite:///x", 1), ("postgres://x", 2), ("postgresql://x", 2)],
 )
-def test_a_second_web_process_runs_only_where_the_database_can_use_it(database_url, processes):
-    web = service_specs(options_from({"DATABASE_URL": database_url}))[0].argv
-    assert web[web.index("--workers") + 1] == processes
+def test_second_processes_run_only_where_the_database_can_use_them(database_url, processes):
+    web, beat, *workers = service_specs(options_from({"DATABASE_URL": database_url}))
+    assert web.argv[web.argv.index("--workers") + 1] == str(processes)
+    assert beat.name == "beat"
+    assert [worker.name for worker in workers] == ["worker", "worker2"][:processes]
+    assert len({worker.argv[worker.argv.index("--hostname") + 1] for worker in workers}) == processes
 
 
 def test_a_second_supervisor_on_the_same_data_is_refused(tmp_path):

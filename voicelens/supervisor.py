@@ -106,11 +106,11 @@ PREPARATION = Spec("prepare", [sys.executable, str(ROOT / "manage.py"), "prepare
 
 
 def service_specs(options: Options) -> list[Spec]:
-    """Web server, scheduler and worker, in the order in which they stop: first what brings new work."""
+    """Web server, scheduler and workers, in the order in which they stop: first what brings new work."""
     python = [sys.executable, "-m"]
-    # SQLite has one writer at a time: a second web process would only wait for the first.
-    processes = "2" if options.on_postgres else "1"
-    web = ["--host", options.host, "--port", str(options.port), "--workers", processes]
+    # SQLite has one writer at a time: a second process would only wait for the first.
+    processes = 2 if options.on_postgres else 1
+    web = ["--host", options.host, "--port", str(options.port), "--workers", str(processes)]
     # Without respawning, one dead web process ends the whole server.
     web += ["--respawn-failed-workers", "--no-ws", "--no-access-log"]
     # voicelens/crowd.py knows connections with one request at a time.
@@ -120,13 +120,16 @@ def service_specs(options: Options) -> list[Spec]:
     worker = ["--pool", "threads", "--concurrency", str(WORKER_THREADS)]
     # Talk between workers, of use only where somebody listens.
     worker += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    beat = ["--scheduler", "django_celery_beat.schedulers:DatabaseScheduler", "--max-interval", "5"]
+    beat = ["--scheduler", "django_celery_beat.schedulers:DatabaseScheduler", "--max-interval", "10"]
     beat += ["--pidfile="]
     log_level = ["--loglevel", options.log_level]  # Celery would set its own default on our loggers
     return [
         Spec("web", [*python, "granian", "--interface", "rsgi", *web]),
         Spec("beat", [*celery, "beat", *beat, *log_level]),
-        Spec("worker", [*celery, "worker", *worker, *log_level]),
+        *[
+            Spec(name, [*celery, "worker", "--hostname", f"{name}@%h", *worker, *log_level])
+            for name in ("worker", "worker2")[:processes]
+        ],
     ]
 
 
