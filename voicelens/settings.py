@@ -244,7 +244,15 @@ if DATABASE["ENGINE"].endswith("sqlite3"):
 else:
     DATABASE["CONN_MAX_AGE"] = env.int("DATABASE_CONN_MAX_AGE_SEC", default=3600)
     DATABASE["CONN_HEALTH_CHECKS"] = True
-    DATABASE.setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+    DATABASE["OPTIONS"] = {
+        "connect_timeout": 5,
+        # A server that vanished without a word, as at a failover, is given up: by default after many minutes.
+        "tcp_user_timeout": 15_000,  # ms
+        "keepalives_idle": 30,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        **DATABASE.get("OPTIONS", {}),
+    }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Redis: the broker and the shared cache; nothing is stored there that cannot be lost ------------------
