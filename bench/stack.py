@@ -155,10 +155,16 @@ class Stack:
 
 def call_id_in(slug: str, body: bytes) -> bytes:
     """The call that a sample is about, as it stands in it. Raises ValueError where there is none to be replaced."""
-    call_id = (ProviderMapping(catalog.load(slug).mapping).identify(parse(body)).call_id or "").encode()
-    if not call_id or call_id not in body:
+    return names_in(slug, body)[0]
+
+
+def names_in(slug: str, body: bytes) -> list[bytes]:
+    """The same, and the call's other names behind it."""
+    identity = ProviderMapping(catalog.load(slug).mapping).identify(parse(body))
+    names = [name.encode() for name in (identity.call_id or "", *identity.aliases)]
+    if not names[0] or any(name not in body for name in names):
         raise ValueError(f"{slug}: its sample names no call that could be replaced")
-    return call_id
+    return names
 
 
 class Deliveries:
@@ -168,13 +174,16 @@ class Deliveries:
         self.slug = slug
         _, self.body = payload_of(slug, size)
         self.scheme = catalog.load(slug).auth
-        self._call_id = call_id_in(slug, self.body)
+        self._names = names_in(slug, self.body)
 
     def call_id(self, number: int, run: str) -> str:
         return f"bench_{run}_{number:09d}"
 
     def body_of(self, number: int, run: str) -> bytes:
-        return self.body.replace(self._call_id, self.call_id(number, run).encode())
+        body = self.body
+        for place, name in enumerate(self._names):
+            body = body.replace(name, self.call_id(number, run).encode() + (b"_%d" % place if place else b""))
+        return body
 
     def request(self, number: int, run: str, at: datetime) -> bytes:
         body = self.body_of(number, run)

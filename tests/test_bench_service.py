@@ -14,6 +14,9 @@ from django.db import transaction
 
 from apps.analytics.models import DailyProviderStats
 from apps.ingest.models import InboundEvent, Message, Tally
+from apps.providers import catalog
+from apps.providers.engine.mapping import Mapping
+from apps.providers.engine.payload import parse
 from bench import figures, two_phase
 from bench.load import Load, closed_loop, open_loop, post
 from bench.stack import SECRET, Deliveries
@@ -199,6 +202,14 @@ def test_each_request_of_a_batch_is_another_call_signed_with_the_secret_of_the_b
     assert kind.call_id(1, "test").encode() in second
     assert kind.request(0, "test", datetime(2026, 11, 1, tzinfo=UTC)).startswith(b"POST /webhook/retell ")
     assert SECRET.encode() not in first
+
+
+def test_calls_of_a_batch_share_none_of_their_names_or_workers_would_wait_for_each_other():
+    for slug in catalog.slugs():
+        kind, mapping = Deliveries(slug, 4096), Mapping(catalog.load(slug).mapping)
+        one, other = (mapping.identify(parse(kind.body_of(number, "test"))) for number in range(2))
+        assert one.call_id == kind.call_id(0, "test")
+        assert not {one.call_id, *one.aliases} & {other.call_id, *other.aliases}
 
 
 # --- the document --------------------------------------------------------------------------------------------------
