@@ -12,13 +12,13 @@ from apps.ingest.claims import claim, release, something_due
 from apps.ingest.normalise import normalise
 from apps.ingest.refused import drop_expired
 from apps.ingest.retention import empty_old_bodies
+from apps.ingest.turns import Turns
 
 # A drain hands over before it could be taken for stuck; what is left rings again.
 DRAIN_FOR_SEC = 20
 
 
-@shared_task(name=bell.DRAIN_TASK)
-def drain() -> int:
+def work_off() -> int:
     """Work off what is due, batch by batch; returns the number of deliveries."""
     done = 0
     until = time.monotonic() + DRAIN_FOR_SEC
@@ -34,6 +34,15 @@ def drain() -> int:
             bell.ring()
             break
     return done
+
+
+_turns = Turns(work_off)
+
+
+@shared_task(name=bell.DRAIN_TASK)
+def drain() -> int:
+    """The same, in one thread of this process at a time."""
+    return _turns.ask(settings.INGEST_LEASE_SEC)
 
 
 @shared_task(name="ingest.sweep")
