@@ -56,14 +56,15 @@ def apply_changes(changes: Sequence[Change]) -> None:
     table = DailyProviderStats._meta.db_table
     columns = ("provider", "date", "environment", *names, "created_at", "updated_at")
     updates = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in names)
+    row = f"({', '.join(['%s'] * len(columns))})"
     sql = (
-        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))}) "  # noqa: S608
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * len(days))} "  # noqa: S608
         f"ON CONFLICT (provider, date, environment) DO UPDATE SET {updates}, updated_at = excluded.updated_at"
     )
     now = timezone.now()
+    values: list[Any] = [value for day in sorted(days) for value in (*day, *(days[day][name] for name in names), now, now)]
     with connection.cursor() as cursor:
-        for day in sorted(days):
-            cursor.execute(sql, [*day, *(days[day][name] for name in names), now, now])
+        cursor.execute(sql, values)
 
 
 def count_again(days: Iterable[Day] | None = None) -> dict[Day, dict[str, int]]:

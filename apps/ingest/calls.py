@@ -124,8 +124,11 @@ def call_named(key: Key, locked: dict[Key, CallKey]) -> Key:
     return key_of(row)
 
 
-def link(alias: Key, key: Key, locked: dict[Key, CallKey]) -> bool:
-    """Make `alias` another name of the call `key`; what came under that name moves there. Both are locked.
+Link = tuple[CallKey, CallKey]  # a name, and the call whose other name it has become
+
+
+def link(alias: Key, key: Key, locked: dict[Key, CallKey], links: list[Link]) -> bool:
+    """Make `alias` another name of the call `key`. Both are locked; `save_links` writes what is added to `links`.
 
     False, and nothing changes, when the name is another call's already.
     """
@@ -137,10 +140,20 @@ def link(alias: Key, key: Key, locked: dict[Key, CallKey]) -> bool:
     call.corrections += [correction for correction in other.corrections if correction["path"] not in taken]
     call.withheld_at = call.withheld_at or other.withheld_at
     other.corrections, other.withheld_at = [], None
-    CallKey.objects.bulk_update([call, other], ["alias_of", "corrections", "withheld_at"])
-    InboundEvent.objects.filter(call_key=other).update(call_key=call)
-    Artifact.objects.filter(call_key=other).update(call_key=call)
+    links.append((other, call))
     return True
+
+
+def save_links(links: Sequence[Link]) -> None:
+    """Write new names of calls, in the order in which they were linked; what came under such a name moves there."""
+    rows = {row.pk: row for both in links for row in both}
+    update_rows(list(rows.values()), ("alias_of", "corrections", "withheld_at"))
+    for model in (InboundEvent, Artifact):
+        with_something = set(model.objects.filter(call_key__in=rows).order_by().values_list("call_key", flat=True))
+        for other, call in links:  # mostly new names, under which nothing came
+            if other.pk in with_something:
+                model.objects.filter(call_key=other).update(call_key=call)
+                with_something.add(call.pk)
 
 
 def lock_names_of(key: CallKey) -> list[CallKey]:

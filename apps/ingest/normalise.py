@@ -208,11 +208,14 @@ def _drop_erased(works: Sequence[_Work], keys: dict[Key, CallKey], now: datetime
 def _find_calls(works: Sequence[_Work], keys: dict[Key, CallKey]) -> None:
     """Learn the other names that deliveries tell of their calls, then settle which call each belongs to."""
     mapped = [work for work in works if work.key is not None]
+    links: list[calls.Link] = []
     for work in mapped:
-        strangers = [alias for alias in work.aliases if not calls.link(alias, work.call, keys)]
+        strangers = [alias for alias in work.aliases if not calls.link(alias, work.call, keys, links)]
         if strangers:
             work.reading.report.warnings.append("another id that it tells of its call is another call's already")
             work.row.report = stored_report(work.reading.report)
+    if links:
+        calls.save_links(links)
     for work in mapped:
         work.key = calls.call_named(work.call, keys)
 
