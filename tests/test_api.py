@@ -29,6 +29,7 @@ from apps.providers import catalog, publishing, registry
 from apps.providers.engine.signatures import sign
 from apps.providers.models import AuthConfig, Endpoint, Provider, Secret
 from apps.providers.sync import sync_catalog
+from tests.synced import synced
 from vcp import IMPLEMENTATION, validate
 from voicelens import api as front
 
@@ -44,8 +45,7 @@ JSON = "application/json"
 def providers():
     """The catalogue in the database; only the demo endpoints have a secret, as on a new machine."""
     cache.clear()  # the registry's stamp was rolled back after other tests and comes again
-    sync_catalog(("retell", "vcp"))
-    registry.forget()
+    synced(retell=None, vcp=None)
 
 
 @pytest.fixture
