@@ -112,6 +112,24 @@ def _with_path(url: str, path: object) -> str:
     return urlsplit(url)._replace(path=f"/{path}").geturl()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _only_pages_tell_their_context(django_test_environment: None) -> Iterator[None]:
+    """`response.context` is that of the page; a page's hundreds of parts and widgets, each telling its own, would
+    take a quarter of the time of every page."""
+    from django.template.base import Template
+    from django.template.context import Context, RequestContext
+
+    tell_and_render = Template._render
+
+    def render(template: Template, context: Context) -> str:
+        is_page = isinstance(context, RequestContext) and context.template is template
+        return tell_and_render(template, context) if is_page else template.nodelist.render(context)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Template, "_render", render)
+        yield
+
+
 @pytest.fixture
 def celery_worker_process(transactional_db: None) -> Iterator[subprocess.Popen[bytes]]:
     """A real Celery worker in a process of its own, on the test database and the test Redis."""
