@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.test import Client
 
 from apps.analytics import rollups
@@ -146,3 +147,10 @@ def arrive(catalogue: None) -> Callable[..., inbox.Accepted]:
 def drain(catalogue: None) -> Callable[[], int]:
     """Works off what is due, as the worker would; gives the number of deliveries."""
     return tasks.drain
+
+
+@pytest.fixture
+def operator(client: Client) -> Client:
+    """A browser in which a superuser is logged in."""
+    client.force_login(User.objects.create_superuser("olga", "", "a password of the tests"))
+    return client
