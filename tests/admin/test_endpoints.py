@@ -70,6 +70,7 @@ def test_an_endpoint_says_why_it_takes_nothing(
     assert operator.get(reverse("admin:index")).status_code == 200
 
 
+@pytest.mark.any_database
 def test_an_entered_secret_opens_the_endpoint_and_is_never_shown(operator: Client, db: None, deliver: Any) -> None:
     Secret.objects.all().delete()
     registry.forget()

@@ -38,6 +38,7 @@ def test_a_published_version_is_shown_and_not_changed(operator: Client, catalogu
     assert version().reason == "from the catalogue"
 
 
+@pytest.mark.any_database
 def test_saving_an_unchanged_draft_changes_nothing(operator: Client, draft: MappingVersion) -> None:
     before = publishing.digest(draft.to_spec())
     answer = operator.post(draft_url(draft), filled(operator, draft_url(draft)))
@@ -161,6 +162,7 @@ def test_a_draft_that_cannot_run_is_not_saved(
     assert version(2).reason == "edited from v1"
 
 
+@pytest.mark.any_database
 def test_two_rows_for_one_event_are_refused_as_a_whole(operator: Client, draft: MappingVersion) -> None:
     data = filled(operator, draft_url(draft))
     answer = operator.post(draft_url(draft), data | {"webhook_schemas-0-event": data["webhook_schemas-2-event"]})
@@ -201,6 +203,7 @@ def test_a_draft_can_be_deleted_with_its_rows(operator: Client, draft: MappingVe
     assert not WebhookSchema.objects.filter(version_id=draft.pk).exists()
 
 
+@pytest.mark.any_database
 def test_editing_a_draft_is_one_form_however_many_rules_it_has(operator: Client, draft: MappingVersion) -> None:
     rules = [
         MappingRule(version=draft, position=100 + n, source=f"call.f{n}", target="hcr.headline", transform="text")

@@ -12,7 +12,7 @@ from apps.ingest.tasks import drain
 from tests.api.asking import JSON, deliver
 from voicelens import api as front
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 
 
 @pytest.fixture
