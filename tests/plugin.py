@@ -125,7 +125,7 @@ def _only_pages_tell_their_context(django_test_environment: None) -> Iterator[No
     from django.template.base import Template
     from django.template.context import Context, RequestContext
 
-    tell_and_render = Template._render
+    tell_and_render = Template._render  # type: ignore[attr-defined]  # Django's tests replace it, too
 
     def render(template: Template, context: Context) -> str:
         is_page = isinstance(context, RequestContext) and context.template is template
