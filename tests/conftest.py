@@ -11,23 +11,19 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.apps import apps as django_apps
 from django.conf import settings
-from django.contrib.contenttypes.models import ContentType
-from django.db.models import Model
+from django.contrib.auth.models import User
 from django.test import Client
 
 from apps.analytics import rollups
-from apps.history.models import Change
 from apps.ingest import bell, buckets, inbox, limits, tasks
 from apps.ingest.models import Message
 from apps.ingest.signals import messages_written
 from apps.providers import registry
-from apps.providers.models import AuthConfig, Secret
 from apps.providers.registry import EndpointRuntime
-from apps.providers.sync import sync_catalog
 from tests.calls import ARRIVAL, SECRET, as_body, signed
 from tests.plugin import uses_database
+from tests.synced import synced
 
 # WhiteNoise warns where nothing was collected yet, and a warning fails a test.
 Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
@@ -98,37 +94,7 @@ def rings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.fixture
 def catalogue(db: None) -> None:
     """Two providers of the catalogue in the database, and SECRET known to their default endpoints."""
-    # A test that flushes the database makes content types anew, with other numbers.
-    kind = ContentType.objects.get_for_model(Change).pk
-    if kind not in _synced:
-        _sync()
-        _synced[kind] = [rows for rows in _rows_of_the_registry() if rows]
-    else:
-        for rows in _synced[kind]:
-            for row in rows:
-                # The history has entries of the test's own by now; nothing refers to one by its number.
-                row.pk = None if isinstance(row, Change) else row.pk
-            type(rows[0])._default_manager.bulk_create(rows)
-    registry.forget()
-
-
-# What a sync writes, in an order that can be written: reading two files and checking them takes as long as many a test.
-_synced: dict[int, list[list[Model]]] = {}
-
-
-def _sync() -> None:
-    sync_catalog(("retell", "vcp"))
-    for way in AuthConfig.objects.filter(endpoint__slug="default"):
-        secret = Secret(auth_config=way, label="of the tests")
-        secret.set_value(SECRET)
-        secret.save()
-
-
-def _rows_of_the_registry() -> Iterator[list[Model]]:
-    for label in ("providers", "django_celery_beat", "monitoring", "history"):
-        # In the order of their definition: none refers to a later one.
-        for model in django_apps.get_app_config(label).get_models():
-            yield list(model._default_manager.all())
+    synced(retell=SECRET, vcp=SECRET)
 
 
 @pytest.fixture
@@ -181,3 +147,10 @@ def arrive(catalogue: None) -> Callable[..., inbox.Accepted]:
 def drain(catalogue: None) -> Callable[[], int]:
     """Works off what is due, as the worker would; gives the number of deliveries."""
     return tasks.work_off
+
+
+@pytest.fixture
+def operator(client: Client) -> Client:
+    """A browser in which a superuser is logged in."""
+    client.force_login(User.objects.create_superuser("olga", "", "a password of the tests"))
+    return client

@@ -22,6 +22,8 @@ from voicelens.services import ServiceError, Services
 
 ROOT = Path(__file__).resolve().parent.parent
 XDIST_WORKER = "PYTEST_XDIST_WORKER"
+# The floors that know no Django: reading their tests is a third of reading all.
+WITHOUT_DATABASE = (ROOT / "vcp", ROOT / "apps" / "providers" / "engine")
 KEYS = {
     "SERVICE_ENV": "test",
     "SECRET_KEY": "secret key of the tests",
@@ -50,7 +52,11 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "any_database: pages and forms; one database is enough, and they take long")
+    config.addinivalue_line("markers", "any_database: pages, forms, servers: one database is enough for them")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if config.getoption("--database-only") and collection_path in WITHOUT_DATABASE else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -110,6 +116,24 @@ def _empty_redis(url: str) -> None:
 
 def _with_path(url: str, path: object) -> str:
     return urlsplit(url)._replace(path=f"/{path}").geturl()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _only_pages_tell_their_context(django_test_environment: None) -> Iterator[None]:
+    """`response.context` is that of the page; a page's hundreds of parts and widgets, each telling its own, would
+    take a quarter of the time of every page."""
+    from django.template.base import Template
+    from django.template.context import Context, RequestContext
+
+    tell_and_render = Template._render  # type: ignore[attr-defined]  # Django's tests replace it, too
+
+    def render(template: Template, context: Context) -> str:
+        is_page = isinstance(context, RequestContext) and context.template is template
+        return tell_and_render(template, context) if is_page else template.nodelist.render(context)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Template, "_render", render)
+        yield
 
 
 @pytest.fixture

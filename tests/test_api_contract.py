@@ -26,8 +26,9 @@ from schemathesis.specs.openapi import checks
 
 from apps.ingest.models import Artifact, InboundEvent, Message
 from apps.monitoring.models import Change, ChangeType, Severity
-from apps.providers import catalog, registry
-from apps.providers.sync import sync_catalog
+from apps.providers import catalog
+from tests.calls import SECRET
+from tests.synced import synced
 from vcp.tests.tries import tries
 
 pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
@@ -39,10 +40,13 @@ NOT_JUDGED = [checks.positive_data_acceptance, checks.ignored_auth]
 
 
 @pytest.fixture
+def catalogue(db):
+    synced(**dict.fromkeys(PROVIDERS) | {"retell": SECRET})
+
+
+@pytest.fixture
 def named(deliver, drain) -> dict[str, list[str]]:
     """What is there to be asked for, by the address that asks for one."""
-    sync_catalog(PROVIDERS)
-    registry.forget()
     for payload in catalog.samples("retell").values():
         deliver(payload)
     drain()

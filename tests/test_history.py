@@ -25,8 +25,8 @@ from apps.ingest.models import CallKey, InboundEvent, Message
 from apps.providers import catalog, publishing
 from apps.providers.models import AuthConfig, Endpoint, MappingRule, MappingVersion, Provider, Secret
 from apps.providers.sync import sync_catalog
+from tests.browser import action, filled, page
 from tests.calls import CALL_ID, EVENTS, sample
-from tests.test_admin import action, filled, page
 from voicelens.groups import ensure_groups
 from voicelens.schedule import ensure_schedule
 

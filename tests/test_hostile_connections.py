@@ -8,13 +8,15 @@ import socket
 import time
 
 import pytest
+import redis
 
 from apps.ingest.models import InboundEvent
 from apps.providers.models import AuthConfig, Endpoint
 from tests.calls import ARRIVAL, ENDED, SECRET, as_body, sample, signed
 from tests.hostile import BAD_PATHS, BAD_VALUES, METHODS, compressed, encoded, json_bodies
-from tests.test_real_processes import HOST, stack, until  # noqa: F401 - pytest finds the fixture by its name
+from tests.test_real_processes import HOST, Stack, stack, until  # noqa: F401 - pytest finds the fixture by its name
 from vcp.errors import IMPLEMENTATION
+from voicelens.supervisor import health_at
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
@@ -23,12 +25,33 @@ GOOD = as_body(sample(ENDED))
 CHUNKED = {"Transfer-Encoding": "chunked"}
 
 
-@pytest.fixture
-def server(stack):  # noqa: F811
+def started(stack):  # noqa: F811
     stack.environment["BODY_TIMEOUT_SEC"] = str(BODY_TIMEOUT_SEC)
     stack.environment["WEBHOOK_BODY_LIMIT_BYTES"] = "10000000"
     stack.start("redis", "web")
     return stack
+
+
+@pytest.fixture
+def own_server(stack):  # noqa: F811
+    """For a test that changes what a server reads of the registry once and keeps."""
+    return started(stack)
+
+
+@pytest.fixture(scope="module")
+def shared(django_db_setup, tmp_path_factory):
+    made = Stack(tmp_path_factory.mktemp("stack"))
+    yield started(made)
+    made.stop()
+
+
+@pytest.fixture
+def server(shared, catalogue):
+    """One for all the others: what a test did to it must not keep a good webhook out in the next either."""
+    until(lambda: health_at(HOST, shared.port) == "")
+    with redis.Redis.from_url(shared.redis.url) as client:
+        client.flushdb()  # the limits of strangers, who all come from one address here
+    return shared
 
 
 def head_of(headers=(), path="/webhook/retell", method="POST"):
@@ -113,7 +136,7 @@ WHOLE = ("a chunk that ends early", "chunks without an end", "chunks and then no
 
 
 @pytest.mark.parametrize("scheme", ["signature", "token"])
-def test_a_body_that_is_not_framed_as_it_should_be_is_never_taken_for_the_whole(server, scheme):
+def test_a_body_that_is_not_framed_as_it_should_be_is_never_taken_for_the_whole(own_server, scheme):
     frames, proof = dict(FRAMES), signed(GOOD)
     if scheme == "token":
         AuthConfig.objects.filter(endpoint__slug="default", endpoint__provider__slug="retell").update(
@@ -124,11 +147,11 @@ def test_a_body_that_is_not_framed_as_it_should_be_is_never_taken_for_the_whole(
         del frames["too short a length"], frames["no length at all"]
     for name, (headers, body) in frames.items():
         pairs = [*(headers.items() if isinstance(headers, dict) else headers), *proof.items()]
-        status, answer = spoken(server, head_of(pairs) + body, ends=True)
+        status, answer = spoken(own_server, head_of(pairs) + body, ends=True)
         if not (status == 200 and name in WHOLE):
             assert_refused(status, answer, name)
     assert {bytes(body) for body in InboundEvent.objects.values_list("body", flat=True)} <= {GOOD}
-    assert spoken(server, head_of({"Content-Length": len(GOOD), **proof}) + GOOD)[0] == 200
+    assert spoken(own_server, head_of({"Content-Length": len(GOOD), **proof}) + GOOD)[0] == 200
 
 
 def test_a_request_hidden_in_the_body_of_another_is_not_let_in_by_its_signature(server):
@@ -293,7 +316,7 @@ def heard(server, text, *, ends):
     return answer.decode()
 
 
-def test_strangers_are_told_nothing_of_the_inside(server):
+def test_strangers_are_told_nothing_of_the_inside(own_server):
     Endpoint.objects.filter(provider__slug="vcp").update(enabled=False)
     large = b"x" * 10_000_001
     length = {"Content-Length": 2}
@@ -317,7 +340,7 @@ def test_strangers_are_told_nothing_of_the_inside(server):
         "no page": (404, head_of(path="/api/none", method="GET")),
     }
     for name, (status, text) in asked.items():
-        answer = heard(server, text, ends=name == "no body")
+        answer = heard(own_server, text, ends=name == "no body")
         head, _, body = answer.partition("\r\n\r\n")
         start, *headers = head.split("\r\n")
         assert start.split(" ")[1:2] == [str(status)], (name, start)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
@@ -74,12 +73,6 @@ EXPECTED = {
     "hcr.summary": "Shaken. Cut short by a cat.",
     "hcr.headline": "Shaken",
 }
-
-
-@pytest.fixture
-def operator(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("olga", "", "a password of the tests"))
-    return client
 
 
 def enter_the_secret(operator: Client) -> None:

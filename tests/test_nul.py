@@ -1,16 +1,9 @@
 """A NUL character in an address: refused with its place, where PostgreSQL would fail and SQLite find nothing."""
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 
 pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
-
-
-@pytest.fixture
-def operator(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("olga", "", "a password of the tests"))
-    return client
 
 
 @pytest.mark.parametrize(

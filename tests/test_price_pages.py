@@ -14,16 +14,11 @@ from apps.ingest.models import CallKey
 from apps.providers import registry
 from apps.providers.admin.prices import dollars
 from apps.providers.models import Price, Provider
-from tests.test_admin import action, filled, new_price, page, problems, said_after, text_of
+from tests.admin.rows import new_price
+from tests.browser import action, filled, page, problems, said_after, text_of
 
 pytestmark = pytest.mark.django_db
 MARCH, MAY = date(2026, 3, 1), date(2026, 5, 1)
-
-
-@pytest.fixture
-def operator(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("olga", "", "a password of the tests"))
-    return client
 
 
 def catalogue_price(**fields):

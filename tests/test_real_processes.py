@@ -165,6 +165,7 @@ def test_50_posts_of_the_same_delivery_at_once_become_one_call(stack):
     assert numbers()["total"] == 1
 
 
+@pytest.mark.any_database
 def test_the_door_takes_whole_bodies_up_to_the_limit_however_they_are_sent(stack):
     stack.start("redis", "web")
     long = padded(LIMIT_BYTES - 1)
@@ -215,6 +216,7 @@ def test_a_recording_of_5_mb_in_chunks_is_answered_200_and_lies_in_the_storage(s
     assert path.read_bytes() == content
 
 
+@pytest.mark.any_database
 def test_other_methods_and_strangers_are_refused_in_json(stack):
     stack.start("redis", "web")
     for method in ("GET", "OPTIONS", "PUT"):
@@ -229,6 +231,7 @@ def test_other_methods_and_strangers_are_refused_in_json(stack):
     assert not InboundEvent.objects.exists()
 
 
+@pytest.mark.any_database
 def test_no_process_writes_the_token_of_a_url(stack, capfd):
     token = secrets.token_urlsafe(32)
     way = AuthConfig.objects.get(endpoint__slug="default", endpoint__provider__slug="retell")

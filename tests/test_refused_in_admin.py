@@ -13,8 +13,8 @@ from apps.history.models import Change
 from apps.ingest.models import InboundEvent, RefusedDelivery
 from apps.providers import registry
 from apps.providers.models import Endpoint
+from tests.browser import action, filled, page, said_after, text_of
 from tests.calls import CALL_ID, ENDED, as_body, sample, signed
-from tests.test_admin import action, filled, operator, page, said_after, text_of  # noqa: F401 - operator: a fixture
 
 pytestmark = pytest.mark.django_db
 
@@ -38,7 +38,7 @@ def enter_secret(browser: Client) -> Any:
     return browser.post(url, filled(browser, url) | {"new_secret": NEW}, follow=True)
 
 
-def test_a_rotation_from_the_notice_to_the_deliveries(operator: Client, refused: None) -> None:  # noqa: F811
+def test_a_rotation_from_the_notice_to_the_deliveries(operator: Client, refused: None) -> None:
     first = text_of(operator.get(reverse("admin:index")))
     assert "retell/default refuses what it is sent: signature_mismatch" in first
     assert "Refused in 24 hours: 12, usual: 0." in first
@@ -62,11 +62,11 @@ def test_a_rotation_from_the_notice_to_the_deliveries(operator: Client, refused:
     assert "Recheck what was refused" not in text_of(operator.get(page(Endpoint, "change", endpoint().pk)))
 
 
-def test_without_anything_refused_a_new_secret_offers_nothing(operator: Client, catalogue: None) -> None:  # noqa: F811
+def test_without_anything_refused_a_new_secret_offers_nothing(operator: Client, catalogue: None) -> None:
     assert not [text for text in said_after(enter_secret(operator)) if "wait" in text]
 
 
-def test_chosen_ones_are_checked_again(operator: Client, refused: None) -> None:  # noqa: F811
+def test_chosen_ones_are_checked_again(operator: Client, refused: None) -> None:
     enter_secret(operator)
     chosen = list(RefusedDelivery.objects.values_list("pk", flat=True)[:2])
     listed = page(RefusedDelivery, "changelist")
@@ -78,12 +78,12 @@ def test_chosen_ones_are_checked_again(operator: Client, refused: None) -> None:
     assert (InboundEvent.objects.count(), RefusedDelivery.objects.count()) == (3, 9)
 
 
-def test_what_still_fails_is_told_with_its_reason(operator: Client, refused: None) -> None:  # noqa: F811
+def test_what_still_fails_is_told_with_its_reason(operator: Client, refused: None) -> None:
     answer = operator.post(action(endpoint(), "recheck"), follow=True)
     assert "Rechecked: 0 admitted, 12 still refused: signature_mismatch." in said_after(answer)
 
 
-def test_no_page_shows_what_is_inside(operator: Client, refused: None) -> None:  # noqa: F811
+def test_no_page_shows_what_is_inside(operator: Client, refused: None) -> None:
     row = RefusedDelivery.objects.first()
     assert row is not None
     listed = page(RefusedDelivery, "changelist")
@@ -101,14 +101,14 @@ def test_no_page_shows_what_is_inside(operator: Client, refused: None) -> None: 
     assert f"?endpoint__id__exact={endpoint().pk}" in shown
 
 
-def test_a_row_whose_key_is_gone_has_a_page(operator: Client, refused: None) -> None:  # noqa: F811
+def test_a_row_whose_key_is_gone_has_a_page(operator: Client, refused: None) -> None:
     RefusedDelivery.objects.update(key_id="lost")
     row = RefusedDelivery.objects.first()
     assert row is not None
     assert "has no key &#x27;lost&#x27;" in text_of(operator.get(page(RefusedDelivery, "change", row.pk)))
 
 
-def test_rubbish_can_be_deleted(operator: Client, refused: None) -> None:  # noqa: F811
+def test_rubbish_can_be_deleted(operator: Client, refused: None) -> None:
     row = RefusedDelivery.objects.first()
     assert row is not None
     operator.post(page(RefusedDelivery, "delete", row.pk), {"post": "yes"})
@@ -141,7 +141,7 @@ def test_nobody_without_the_right_is_told_anything(refused: None) -> None:
     assert browser.get(reverse("admin:index")).context["notices"] == []
 
 
-def test_an_endpoint_that_is_asked_for_decisions_is_named(operator: Client, deliver: Any) -> None:  # noqa: F811
+def test_an_endpoint_that_is_asked_for_decisions_is_named(operator: Client, deliver: Any) -> None:
     registry.forget()
     assert deliver(sample("call_inbound")).status_code == 200
     first = text_of(operator.get(reverse("admin:index")))

@@ -19,12 +19,6 @@ pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 
 
 @pytest.fixture
-def operator(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("olga", "", "a password of the tests"))
-    return client
-
-
-@pytest.fixture
 def published(catalogue: None) -> MappingVersion:
     return MappingVersion.objects.get(provider__slug="retell")
 

@@ -4,7 +4,6 @@ import re
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 
 from apps.ingest.models import InboundEvent
@@ -16,12 +15,6 @@ from vcp import examples
 pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 
 MADE_UP = "made up $.vcp_payload.hcr the message has no words of its own"
-
-
-@pytest.fixture
-def operator(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("olga", "", "a password of the tests"))
-    return client
 
 
 def words(answer: Any) -> str:

@@ -29,8 +29,8 @@ from apps.providers.engine.signatures import Reason, SignedRequest, parse_scheme
 from apps.providers.models import AuthConfig, Endpoint, Provider, Secret
 from apps.providers.sync import sync_catalog
 from tests import rsgi
+from tests.browser import filled, problems, text_of
 from tests.calls import ENDED, SECRET, sample, signed
-from tests.test_admin import filled, problems, text_of
 from voicelens.settings import _networks
 
 pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
@@ -343,12 +343,6 @@ def test_a_refusal_names_the_way_that_was_tried(catalogue: None, client: Client)
 
 
 # --- no proof at all -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def operator(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("olga", "", "a password of the tests"))
-    return client
 
 
 @pytest.fixture

@@ -62,7 +62,9 @@ def apply_changes(changes: Sequence[Change]) -> None:
         f"ON CONFLICT (provider, date, environment) DO UPDATE SET {updates}, updated_at = excluded.updated_at"
     )
     now = timezone.now()
-    values: list[Any] = [value for day in sorted(days) for value in (*day, *(days[day][name] for name in names), now, now)]
+    values: list[Any] = [
+        value for day in sorted(days) for value in (*day, *(days[day][name] for name in names), now, now)
+    ]
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
 

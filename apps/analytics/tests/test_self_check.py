@@ -30,14 +30,17 @@ def week(p50=10.0, p95=20.0, *, days=7, messages=1000):
 
 
 def messages(times, *, at=NOW - 12 * timedelta(hours=1)):
+    rows = []
     for ms in times:
         who = {"provider": "retell", "account": "default", "environment": "live", "call_id": str(uuid.uuid4())}
-        key = CallKey.objects.create(**who)
         vcp = {"audit": {} if ms is None else {"processing_duration_ms": ms}}
-        row = Message.objects.create(
-            call_key=key, vcp=vcp, content_digest="", stage="ended", status="success", start_time=at, **who
+        key = CallKey(**who)
+        rows.append(
+            Message(call_key=key, vcp=vcp, content_digest="", stage="ended", status="success", start_time=at, **who)
         )
-        Message.objects.filter(pk=row.pk).update(updated_at=at)
+    CallKey.objects.bulk_create(row.call_key for row in rows)
+    Message.objects.bulk_create(rows)
+    Message.objects.filter(pk__in=[row.pk for row in rows]).update(updated_at=at)
     rollups.rebuild()
 
 

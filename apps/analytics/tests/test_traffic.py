@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import UTC, datetime, timedelta
+from math import ceil
 
 import pytest
 
@@ -34,28 +35,40 @@ def endpoint():
     return Endpoint.objects.get(provider__slug="retell", slug="default")
 
 
-def call(at, status="success", *, environment="live", stage="ended"):
-    name = str(uuid.uuid4())
-    who = {"provider": "retell", "account": "default", "environment": environment, "call_id": name}
-    Message.objects.create(
-        call_key=CallKey.objects.create(**who), vcp={}, content_digest="", stage=stage, status=status,
+def made(at, status="success", *, environment="live", stage="ended"):
+    """The message of a call, not yet stored."""
+    who = {"provider": "retell", "account": "default", "environment": environment, "call_id": str(uuid.uuid4())}
+    return Message(
+        call_key=CallKey(**who), vcp={}, content_digest="", stage=stage, status=status,
         start_time=at - MIN, end_time=at, **who,
     )  # fmt: skip
 
 
+def store(messages):
+    CallKey.objects.bulk_create(message.call_key for message in messages)
+    Message.objects.bulk_create(messages)
+
+
+def call(at, status="success", **told):
+    store([made(at, status, **told)])
+
+
 def calls(at, **counts):
-    for status, count in counts.items():
-        for _ in range(count):
-            call(at, status)
+    store([made(at, status) for status, count in counts.items() for _ in range(count)])
     rollups.rebuild()
 
 
-def deliver(at, *, call_id="", state="processed", lag_sec=None, place=None, **columns):
-    InboundEvent.objects.create(
-        delivery_id=uuid.uuid4(), delivery_key=str(uuid.uuid4()), endpoint=place or endpoint(), provider="retell",
-        account="default", environment="live", received_at=at, trace_id="0" * 32, body=b"", body_size=0,
-        body_sha256="", next_attempt_at=at, state=state, call_id=call_id or str(uuid.uuid4()),
-        occurred_at="" if lag_sec is None else (at - timedelta(seconds=lag_sec)).isoformat(), **columns,
+def deliver(*times, call_id="", state="processed", lag_sec=None, place=None, **columns):
+    """A delivery at each of these times."""
+    place = place or endpoint()
+    InboundEvent.objects.bulk_create(
+        InboundEvent(
+            delivery_id=uuid.uuid4(), delivery_key=str(uuid.uuid4()), endpoint=place, provider="retell",
+            account="default", environment="live", received_at=at, trace_id="0" * 32, body=b"", body_size=0,
+            body_sha256="", next_attempt_at=at, state=state, call_id=call_id or str(uuid.uuid4()),
+            occurred_at="" if lag_sec is None else (at - timedelta(seconds=lag_sec)).isoformat(), **columns,
+        )
+        for at in times
     )  # fmt: skip
 
 
@@ -206,14 +219,9 @@ def test_some_refusals_raise_nothing(what, count, accepted):
 
 def busy(hours, since, until, each=3):
     """So many calls at each of these hours of the working days."""
-    day = since
-    while day < until:
-        if day.weekday() < 5:
-            for hour in hours:
-                at = day.replace(hour=hour, minute=30)
-                for _ in range(each if since <= at < until else 0):
-                    deliver(at)
-        day += DAY
+    days = [since + DAY * number for number in range(ceil((until - since) / DAY))]
+    times = [day.replace(hour=hour, minute=30) for day in days if day.weekday() < 5 for hour in hours]
+    deliver(*[at for at in times if since <= at < until for _ in range(each)])
 
 
 MIDNIGHT = NOW.replace(hour=0)

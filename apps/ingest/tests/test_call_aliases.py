@@ -17,9 +17,8 @@ from apps.ingest.normalise import normalise
 from apps.ingest.retention import erase_call
 from apps.providers import catalog, registry
 from apps.providers.engine.signatures import sign
-from apps.providers.models import AuthConfig, Secret
-from apps.providers.sync import sync_catalog
-from tests.calls import ARRIVAL, ON_SQLITE, in_threads, numbers, said
+from tests.calls import ARRIVAL, ON_SQLITE, SECRET, in_threads, numbers, said
+from tests.synced import synced
 
 RELAY = "openai_realtime"
 PROOF = "whsec_dm9pY2VsZW5zLW9mLXRoZS1hbGlhcy10ZXN0cw=="
@@ -33,18 +32,13 @@ ARRIVALS = {id(part): ARRIVAL + timedelta(days=80, seconds=7 * number) for numbe
 
 
 @pytest.fixture
-def relay(catalogue):
-    """The provider whose calls have two ids, its deliveries signed as it signs them."""
-    sync_catalog((RELAY,))
-    way = AuthConfig.objects.get(endpoint__provider__slug=RELAY, endpoint__slug="default")
-    secret = Secret(auth_config=way, label="of the tests")
-    secret.set_value(PROOF)
-    secret.save()
-    registry.forget()
+def catalogue(db):
+    """With the provider whose calls have two ids, its deliveries signed as it signs them."""
+    synced(retell=SECRET, vcp=SECRET, openai_realtime=PROOF)
 
 
 @pytest.fixture
-def bring(relay):
+def bring(catalogue):
     def deliver(payload, at=None):
         at = at or ARRIVALS.get(id(payload), ARRIVAL + timedelta(days=81))
         body = json.dumps(payload).encode()

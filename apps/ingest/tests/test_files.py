@@ -19,11 +19,10 @@ from apps.history import record as history
 from apps.ingest import committing, files, inbox, retention, storage, tasks
 from apps.ingest.models import Artifact, CallKey, InboundEvent, Message, StoredFile
 from apps.ingest.operations import erase_call, replay
-from apps.providers import catalog, registry
+from apps.providers import catalog
 from apps.providers.engine.embedded import EmbeddedFile
-from apps.providers.models import AuthConfig, Secret
-from apps.providers.sync import sync_catalog
 from tests.calls import ARRIVAL, SECRET, in_threads, signed
+from tests.synced import synced
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SLUG = "elevenlabs"
@@ -42,12 +41,8 @@ def folder(tmp_path, settings):
 
 
 @pytest.fixture(autouse=True)
-def provider(catalogue):
-    sync_catalog((SLUG,))
-    secret = Secret(auth_config=AuthConfig.objects.get(endpoint__provider__slug=SLUG, endpoint__slug="default"))
-    secret.set_value(SECRET)
-    secret.save()
-    registry.forget()
+def catalogue(transactional_db):
+    synced(retell=SECRET, vcp=SECRET, elevenlabs=SECRET)
 
 
 def audio(content=CONTENT, call_id=CALL_ID, **more):

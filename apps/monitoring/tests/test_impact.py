@@ -7,14 +7,14 @@ import pytest
 from apps.monitoring import impact
 from apps.monitoring.impact import Named, affected
 from apps.providers.models import MappingVersion
-from apps.providers.sync import sync_catalog
+from tests.synced import synced
 
 pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 
 
 @pytest.fixture(autouse=True)
-def catalogue() -> None:
-    sync_catalog(("retell", "vapi", "bland"))
+def catalogue(db: None) -> None:
+    synced(retell=None, vapi=None, bland=None)
 
 
 def sources(slug: str, text: str) -> set[str]:
