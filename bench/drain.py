@@ -87,9 +87,10 @@ def work(without_numbers: bool) -> Json:
     steps = []
     sys.stdin.readline()  # all start together
     started = time.time()
+    cpu_before = sum(process.cpu_times()[:2])
     while done := tasks.drain():
         steps.append((time.time(), done, process.memory_info().rss))
-    return {"started": started, "steps": steps, "cpu_sec": sum(process.cpu_times()[:2])}
+    return {"started": started, "steps": steps, "cpu_sec": sum(process.cpu_times()[:2]) - cpu_before}
 
 
 def _in_process(arguments: argparse.Namespace) -> None:
