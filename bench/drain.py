@@ -25,6 +25,7 @@ STORE = Path(__file__).with_name("results") / "drain.json"
 BODY_BYTES = 4096
 TARGET_PER_SEC = 3000
 MAX_COST_OF_NUMBERS = 0.10
+STEP_SEC = 1  # rate and memory are looked at so often
 # One call told by three events, beside the calls of one event of every provider.
 EVENTS_OF_A_CALL = ("call_started.inbound", "call_ended.inbound_success_tools", "call_analyzed.inbound_success_tools")
 CALL_ID = b"call_b1e4c07a95d24f6f8e2a77d0c31"
@@ -81,6 +82,7 @@ def work(without_numbers: bool) -> Json:
     from voicelens.collector import calm_collector
 
     calm_collector()
+    tasks.DRAIN_FOR_SEC = STEP_SEC
     if without_numbers:
         messages_written.disconnect(receivers.move_numbers, dispatch_uid="daily_numbers")
     process = psutil.Process()
