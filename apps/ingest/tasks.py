@@ -18,10 +18,11 @@ from apps.ingest.turns import Turns
 DRAIN_FOR_SEC = 20
 
 
-def work_off() -> int:
-    """Work off what is due, batch by batch; returns the number of deliveries."""
+def work_off(until: float | None = None) -> int:
+    """Work off what is due, batch by batch, until a time of the monotonic clock (None: DRAIN_FOR_SEC from now); what is
+    left then rings again. Returns the number of deliveries."""
     done = 0
-    until = time.monotonic() + DRAIN_FOR_SEC
+    until = time.monotonic() + DRAIN_FOR_SEC if until is None else until
     while rows := claim(timezone.now()):
         try:
             normalise(rows, timezone.now())
@@ -42,7 +43,7 @@ _turns = Turns(work_off)
 @shared_task(name=bell.DRAIN_TASK)
 def drain() -> int:
     """The same, in one thread of this process at a time."""
-    return _turns.ask(settings.INGEST_LEASE_SEC)
+    return _turns.ask(DRAIN_FOR_SEC, settings.INGEST_LEASE_SEC)
 
 
 @shared_task(name="ingest.sweep")

@@ -10,25 +10,28 @@ from collections.abc import Callable
 
 class Turns:
     """Does a work in one thread at a time. Who comes meanwhile asks the one who has the turn to look once more, and
-    need not wait. A turn that takes longer than `hanging_sec` holds nobody up."""
+    need not wait. A turn that takes longer than `hanging_sec` holds nobody up. `work` is told until when it may go on
+    (by the clock), and sees to what it leaves then."""
 
-    def __init__(self, work: Callable[[], int], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, work: Callable[[float], int], clock: Callable[[], float] = time.monotonic) -> None:
         self._work, self._clock = work, clock
         self._lock = threading.Lock()
         self._asked = threading.Event()
         self._taken_at: float | None = None
 
-    def ask(self, hanging_sec: float) -> int:
-        """How much was done here; 0 where another does it."""
-        done = 0
+    def ask(self, for_sec: float, hanging_sec: float) -> int:
+        """How much was done here, in so long altogether, or a little more; 0 where another does it."""
+        done, until = 0, self._clock() + for_sec
         # Asked first and looked at last: so whoever finds the turn taken has been heard by the one who ends it.
         self._asked.set()
         while self._asked.is_set() and (turn := self._take(hanging_sec)) is not None:
             self._asked.clear()
             try:
-                done += self._work()
+                done += self._work(until)
             finally:
                 self._give_back(turn)
+            if self._clock() > until:
+                break
         return done
 
     def _take(self, hanging_sec: float) -> float | None:
