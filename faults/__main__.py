@@ -26,9 +26,7 @@ from faults.traffic import Mix, Senders
 
 HOOKS = Path(__file__).with_name("hooks")
 DRAINED_WITHIN_SEC = 180
-# In the order in which they are started again: what needs the servers would not come up without them.
 SERVERS = ("postgres", "redis")
-PARTS = (*SERVERS, "web", "worker", "worker2", "beat")
 SENDERS = 4
 PAUSE_SEC = 0.02
 
@@ -112,7 +110,8 @@ def strike(stack: FaultyStack, senders: Senders, fault: Fault) -> None:
             for name in fault.parts:
                 stack.kill(name)
             time.sleep(fault.for_sec)
-            for name in sorted(fault.parts, key=PARTS.index):
+            # What needs the servers would not come up without them.
+            for name in sorted(fault.parts, key=lambda part: part not in SERVERS):
                 stack.revive(name)
         case "freeze":
             stack.send_signal(fault.parts[0], signal.SIGSTOP)
